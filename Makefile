@@ -1,0 +1,45 @@
+# The two commands: `make up` and `make test`. All need Python 3.11 or newer and nothing else of the machine.
+PYTHON ?= python3
+SERVER := $(PYTHON) deploy/bootstrap.py server
+DEV := $(PYTHON) deploy/bootstrap.py dev
+.DEFAULT_GOAL := help
+.PHONY: help up down reset status test check shots lock bench-read test-servers chaos
+
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+up: ## install, start everything, print address and login; Ctrl-C stops it
+	@$(SERVER) capacity.supervisor up
+
+down: ## stop what `make up` started
+	@$(SERVER) capacity.supervisor down
+
+reset: ## delete database, keys and passwords, after a question (YES=1: without)
+	@$(SERVER) capacity.supervisor reset
+
+status: ## does it run, and where
+	@$(SERVER) capacity.supervisor status
+
+test: ## install what tests need, then check and all tests
+	@$(PYTHON) deploy/debian_packages.py
+	@$(DEV)
+	@$(MAKE) --no-print-directory check
+	@$(DEV) pytest -n 2 --dist loadfile --ignore=tests/test_architecture.py --ignore=tests/test_docs.py  # these two: make check
+
+check: ## ruff, mypy, Django's checks, migrations
+	@$(DEV) tests.check
+
+shots: ## pictures of every page: wide, phone, dark
+	@$(DEV) tests.browser.shots
+
+lock: ## pin requirements/*.in again, with hashes
+	@$(DEV) deploy.lock
+
+bench-read: ## charts and pages beside Debian's Prometheus
+	@$(DEV) bench.read
+
+test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
+	@$(DEV) pytest tests/servers --all-servers
+
+chaos: ## kill -9 and outages, the full counts
+	@$(DEV) pytest tests/chaos --full

@@ -1,0 +1,95 @@
+"""What the shell of every page shows: where one can go, who looks, in which theme and zone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Max, Q
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+
+from capacity.dashboards.pages import zone_of
+from capacity.models import DeploymentStatus, Verdict
+from monitoring.access import actor_of, deployments_for
+from monitoring.models import Cluster, DeploymentState
+
+THEMES = ("light", "dark")
+STALE_SECONDS = 180  # three looks at a source that is polled each minute
+
+
+@dataclass(frozen=True)
+class Link:
+    """One entry of the navigation; `key` is pressed after g."""
+
+    name: str
+    label: str
+    key: str
+    admin: bool = False
+    covers: tuple[str, ...] = ()  # names of pages below this one
+
+
+@dataclass(frozen=True)
+class Entry:
+    label: str
+    url: str
+    key: str
+    current: bool
+    count: str = ""
+
+
+SEE = (
+    Link("fleet", "Fleet", "f", covers=("deployment", "deployment_slo", "deployment_edit")),
+    Link("accelerators", "Accelerators", "a", covers=("accelerator", "node")),
+)
+SYSTEM = (
+    Link("setup", "Setup", "u", admin=True),
+    Link("sources", "Sources", "s", admin=True, covers=("source", "source_new", "source_edit", "source_import")),
+    Link("teams", "Teams", "m", covers=("team",)),
+    Link("keys", "Keys", "k"),
+    Link("status", "Status", "h"),
+)
+
+
+def shell(request: HttpRequest) -> dict[str, object]:
+    """Context of base.html: two queries for someone who is signed in, none else."""
+    theme = request.COOKIES.get("theme", "")
+    context: dict[str, object] = {"theme": theme if theme in THEMES else ""}
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return context
+    actor = actor_of(request)
+    state = DeploymentStatus.objects.filter(deployment__in=deployments_for(actor).filter(state=DeploymentState.ACTIVE)).aggregate(
+        breaks=Count("pk", filter=Q(verdict=Verdict.BREAKS)), as_of=Max("as_of")
+    )
+    breaks = f"{state['breaks']} broken" if state["breaks"] else ""
+    return context | {
+        "nav": [entry(request, link, count=breaks if link.name == "fleet" else "") for link in SEE],
+        "nav_system": [entry(request, link) for link in SYSTEM if actor.admin or not link.admin],
+        "demo_here": Cluster.objects.filter(demo=True).exists(),
+        "fresh_as_of": state["as_of"],
+        "fresh_stale_seconds": STALE_SECONDS,
+        "is_admin": actor.admin,
+        "zone_label": zone_label(request),
+    }
+
+
+def entry(request: HttpRequest, link: Link, *, count: str = "") -> Entry:
+    match = getattr(request, "resolver_match", None)
+    name = match.url_name if match else ""
+    return Entry(link.label, reverse(link.name), link.key, name == link.name or name in link.covers, count)
+
+
+def zone_label(request: HttpRequest) -> str:
+    return datetime.now(zone_of(request)).tzname() or "UTC"
+
+
+class ZoneMiddleware:
+    """Times on every page are in the reader's zone."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with timezone.override(zone_of(request)):
+            return self.get_response(request)

@@ -1,0 +1,311 @@
+"""Fleet: what is on fire, what is wasted, what changed, and every deployment, worst first."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from django.core.paginator import Paginator
+from django.db.models import Case, Count, F, FloatField, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Lower
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.safestring import SafeString
+
+from capacity.analysis.limits import WORDS as LIMIT_WORDS
+from capacity.dashboards.hardware import short_model
+from capacity.dashboards.pages import Page, page_context, screen
+from capacity.dashboards.sheets import table_response
+from capacity.dashboards.sparks import headroom_bar, spark
+from capacity.dashboards.triage import changed, fleet_tiles, on_fire, sentence, wasted
+from capacity.models import Verdict
+from monitoring.access import actor_of, deployments_for
+from monitoring.catalog.columns import LATENCY_LABELS
+from monitoring.catalog.records import Entity, Latency
+from monitoring.catalog.systems import SYSTEMS
+from monitoring.models import Deployment, DeploymentState, Placement, Version, WorkloadKind
+from monitoring.series import latency_quantiles_many, lines_load_many
+
+ROWS = 50
+SPARK_POINTS = 48
+TILES_LATER_ABOVE = 200  # a larger fleet adds up its totals after the page has come
+NEAR, FULL = 0.8, 0.9
+WORST_FIRST = (Verdict.BREAKS, Verdict.WARNING, Verdict.NO_DATA, Verdict.NO_SLO, Verdict.OK)
+ACTIVE, ARCHIVED = Q(state=DeploymentState.ACTIVE), Q(state=DeploymentState.ARCHIVED)
+CHIPS: tuple[tuple[str, str, Q], ...] = (
+    ("all", "All", ACTIVE),
+    ("breaks", "Breaks SLO", ACTIVE & Q(status__verdict=Verdict.BREAKS)),
+    ("action", "Needs action", ACTIVE & Q(status__verdict__in=(Verdict.BREAKS, Verdict.WARNING))),
+    ("no-slo", "No SLO", ACTIVE & Q(slo__isnull=True, workload_kind=WorkloadKind.SERVING)),
+    ("no-data", "No data", ACTIVE & (Q(status__isnull=True) | Q(status__verdict=Verdict.NO_DATA))),
+    ("archived", "Archived", ARCHIVED),
+)
+# column -> (words, fields of the order, whether the first click sorts downwards)
+SORTS: dict[str, tuple[str, str, bool]] = {
+    "name": ("Deployment", "lower_name", False),
+    "status": ("Status", "badness", False),
+    "requests": ("Requests/s", "status__requests_per_second", True),
+    "latency": ("Latency against SLO", "strain", True),
+    "headroom": ("Headroom", "status__limit_ratio", True),
+    "busy": ("GPU busy %", "status__accelerator_busy_ratio", True),
+    "owner": ("Owner", "team__name", False),
+}
+TONES = {Verdict.BREAKS: "crit", Verdict.WARNING: "warn", Verdict.OK: "ok"}
+
+
+@dataclass(frozen=True)
+class Chip:
+    label: str
+    count: int
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Heading:
+    key: str
+    label: str
+    url: str
+    direction: str  # of aria-sort, empty when not sorted by
+
+
+@dataclass(frozen=True)
+class Row:
+    """One deployment as the table shows it."""
+
+    deployment: Deployment
+    tone: str
+    under: str  # model and version
+    requests: SafeString
+    latency: SafeString
+    latency_name: str
+    over: bool
+    bar: SafeString
+    free: str
+    full: str
+    hardware: str
+
+
+@screen
+def fleet(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    page = page_context(request, default="now-24h")
+    mine = deployments_for(actor)
+    counts = counts_of(mine)
+    shown, sort, downwards = request.GET.get("show", "all"), *sort_of(request)
+    found = searched(ordered(mine, shown=shown, sort=sort, downwards=downwards), request.GET.get("q", ""))
+    rows = Paginator(found, ROWS).get_page(request.GET.get("page"))
+    fires = on_fire(mine)
+    idle = wasted(actor, page=page)
+    context = {
+        "page": page,
+        "sentence": sentence(counts, idle),
+        "fires": fires,
+        "wasted": idle,
+        "changed": changed(actor, page=page),
+        "tiles": fleet_tiles(actor, mine, page=page, counts=counts, idle=idle) if counts["all"] <= TILES_LATER_ABOVE else None,
+        "chips": [
+            Chip(label, counts[key.replace("-", "_")], page.url(show="" if key == "all" else key, page=""), key == shown)
+            for key, label, _ in CHIPS
+            if key in ("all", shown) or counts[key.replace("-", "_")]
+        ],
+        "headings": {key: heading(key, page, sort=sort, downwards=downwards) for key in SORTS},
+        "pages": rows,
+        "rows": table_rows(list(rows.object_list), page=page),
+        "query": request.GET.get("q", ""),
+        "pager_base": page.url(page="") + "&",
+        "total": counts["all"],
+        "mixed": len({row.cluster.demo for row in rows.object_list}) > 1,
+    }
+    return render(request, "fleet/fleet.html", context)
+
+
+@screen
+def tiles_later(request: HttpRequest) -> HttpResponse:
+    """The tiles alone, asked for by the page of a large fleet once it stands."""
+    if not request.headers.get("HX-Request"):
+        return redirect("fleet")
+    actor = actor_of(request)
+    page = page_context(request, default="now-24h")
+    mine = deployments_for(actor)
+    tiles = fleet_tiles(actor, mine, page=page, counts=counts_of(mine), idle=wasted(actor, page=page))
+    return render(request, "fleet/tiles.html", {"tiles": tiles, "page": page})
+
+
+def counts_of(mine: QuerySet[Deployment]) -> dict[str, int]:
+    """How many there are behind each chip, and how many have a promise to keep; one query."""
+    counted = {key.replace("-", "_"): Count("pk", filter=condition) for key, _, condition in CHIPS}
+    return mine.aggregate(**counted, promised=Count("pk", filter=ACTIVE & Q(slo__isnull=False)))
+
+
+@screen
+def fleet_csv(request: HttpRequest) -> HttpResponse:
+    """The whole filtered list, as numbers in base units."""
+    sort, downwards = sort_of(request)
+    mine = deployments_for(actor_of(request))
+    found = searched(ordered(mine, shown=request.GET.get("show", "all"), sort=sort, downwards=downwards), request.GET.get("q", ""))
+    return table_response(CSV_HEADER, (csv_row(row) for row in found), name="fleet")
+
+
+CSV_HEADER = (
+    *("deployment", "model", "version", "server", "cluster", "namespace", "owner", "status", "requests [req/s]", "error share [ratio]"),
+    *("latency", "percentile", "latency [seconds]", "SLO [seconds]", "nearest limit", "load at the limit [ratio]", "GPU busy [ratio]"),
+    *("replicas", "as of"),
+)
+
+
+def csv_row(row: Deployment) -> list[str]:
+    status, slo = getattr(row, "status", None), getattr(row, "slo", None)
+    version, team = getattr(row, "version_name", "") or "", row.team.name if row.team else ""
+    what = [row.name, row.model_name, version, row.system, row.cluster.name, row.namespace, team]
+    if status is None:
+        return [*what, Verdict.NO_DATA.label, *[""] * 11]
+    latency = LATENCY_LABELS[Latency(status.latency)] if status.latency else ""
+    percentile = "mean" if status.latency_is_mean else f"{status.percentile:g}" if status.percentile else ""
+    load = (cell(status.requests_per_second), cell(status.error_ratio))
+    speed = (latency, percentile, cell(status.latency_seconds), cell(slo.threshold_seconds if slo else None))
+    limits = (status.limit_name, cell(status.limit_ratio), cell(status.accelerator_busy_ratio), cell(status.replicas))
+    return [*what, Verdict(status.verdict).label, *load, *speed, *limits, status.as_of.isoformat(timespec="seconds")]
+
+
+def cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.7g}"
+
+
+# --- Which rows, in which order ------------------------------------------------------------------------------------------
+
+
+def sort_of(request: HttpRequest) -> tuple[str, bool]:
+    """`sort=-requests` is downwards; without one the worst come first."""
+    text = request.GET.get("sort", "status")
+    key = text.removeprefix("-")
+    return (key, text.startswith("-")) if key in SORTS else ("status", False)
+
+
+def heading(key: str, page: Page, *, sort: str, downwards: bool) -> Heading:
+    label, _, first_down = SORTS[key]
+    down = not downwards if key == sort else first_down
+    direction = ("descending" if downwards else "ascending") if key == sort else ""
+    return Heading(key, label, page.url(sort=f"-{key}" if down else key, page=""), direction)
+
+
+def ordered(mine: QuerySet[Deployment], *, shown: str, sort: str, downwards: bool) -> QuerySet[Deployment]:
+    condition = next((condition for key, _, condition in CHIPS if key == shown), ACTIVE)
+    newest = Version.objects.filter(deployment=OuterRef("pk")).order_by("-first_seen_at")
+    badness = Case(
+        *(When(status__verdict=verdict, then=Value(i)) for i, verdict in enumerate(WORST_FIRST)),
+        default=Value(2),
+        output_field=IntegerField(),
+    )
+    rows = mine.filter(condition).annotate(
+        badness=badness,
+        lower_name=Lower("name"),
+        strain=Case(
+            When(slo__threshold_seconds__gt=0, then=F("status__latency_seconds") / F("slo__threshold_seconds")),
+            default=None,
+            output_field=FloatField(),
+        ),
+        version_name=Subquery(newest.values("name")[:1]),
+    )
+    field = F(SORTS[sort][1])
+    first = field.desc(nulls_last=True) if downwards else field.asc(nulls_last=True)
+    return rows.select_related("status", "slo", "team", "cluster").order_by(first, F("strain").desc(nulls_last=True), "lower_name", "pk")
+
+
+def searched(rows: QuerySet[Deployment], text: str) -> QuerySet[Deployment]:
+    for word in text.split()[:5]:
+        rows = rows.filter(
+            Q(name__icontains=word)
+            | Q(model_name__icontains=word)
+            | Q(workload__icontains=word)
+            | Q(namespace__icontains=word)
+            | Q(team__name__icontains=word)
+        )
+    return rows
+
+
+# --- What a row shows ----------------------------------------------------------------------------------------------------
+
+
+def table_rows(deployments: Sequence[Deployment], *, page: Page) -> list[Row]:
+    ids = [row.pk for row in deployments]
+    traffic = lines_load_many(
+        Entity.DEPLOYMENT, ids, ["requests_per_second"], start=page.range.start, end=page.range.end, points=SPARK_POINTS
+    )
+    courses = latency_courses(deployments, page=page)
+    hardware = hardware_words(ids, page=page)
+    return [
+        table_row(
+            row,
+            spark_of(row, traffic.get(row.pk)),
+            courses.get(row.pk) or spark(None, label=f"{row.name} latency"),
+            hardware=hardware.get(row.pk, ""),
+        )
+        for row in deployments
+    ]
+
+
+def spark_of(row: Deployment, lines: object) -> SafeString:
+    line = getattr(lines, "columns", {}).get("requests_per_second")
+    return spark(line.mean if line is not None else None, label=f"{row.name} requests", area=True)
+
+
+def latency_courses(deployments: Sequence[Deployment], *, page: Page) -> dict[int, SafeString]:
+    """The promised percentile over the range; one read for each of the four kinds of latency."""
+    asked: dict[Latency, dict[int, float]] = defaultdict(dict)
+    for row in deployments:
+        status = getattr(row, "status", None)
+        if status is not None and status.latency and status.percentile and not status.latency_is_mean:
+            asked[Latency(status.latency)][row.pk] = status.percentile
+    courses: dict[int, npt.NDArray[np.float64]] = {}
+    for latency in Latency:
+        loaded = latency_quantiles_many(asked[latency], latency, start=page.range.start, end=page.range.end, points=SPARK_POINTS)
+        courses |= loaded
+    limits = {row.pk: row.slo.threshold_seconds for row in deployments if hasattr(row, "slo")}
+    names = {row.pk: row.name for row in deployments}
+    return {pk: spark(values, label=f"{names[pk]} latency", limit=limits.get(pk)) for pk, values in courses.items()}
+
+
+def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, hardware: str) -> Row:
+    status, slo = getattr(row, "status", None), getattr(row, "slo", None)
+    version = getattr(row, "version_name", "") or ""
+    system = SYSTEMS[row.system].name if row.system in SYSTEMS else row.system
+    under = " · ".join(part for part in (row.model_name if row.model_name != row.name else "", version, system) if part)
+    if status is None:
+        return Row(row, "none", under, requests, latency, "", False, headroom_bar(None, None), "not seen", "", hardware)
+    over = bool(slo and slo.threshold_seconds and slo.latency == status.latency and (status.latency_seconds or 0) > slo.threshold_seconds)
+    ratio = status.limit_ratio
+    tone = "" if ratio is None else "crit" if ratio >= FULL and status.verdict == Verdict.BREAKS else "warn" if ratio >= NEAR else ""
+    full = f"{LIMIT_WORDS.get(status.limit_name, 'Limit')} full" if ratio is not None and ratio >= FULL else ""
+    free = "not seen" if ratio is None else f"{max(round(100 * (1 - ratio)), 0)} % free"
+    name = "" if status.latency is None else "mean" if status.latency_is_mean else f"p{100 * (status.percentile or 0.95):g}"
+    label = f"{LATENCY_LABELS[Latency(status.latency)]} {name}" if status.latency else ""
+    return Row(
+        row,
+        TONES.get(Verdict(status.verdict), "none"),
+        under,
+        requests,
+        latency,
+        label,
+        over,
+        headroom_bar(ratio, ratio, tone=tone),
+        free,
+        full,
+        hardware,
+    )
+
+
+def hardware_words(ids: Sequence[int], *, page: Page) -> Mapping[int, str]:
+    """ "6 × 2 H100" in short: how many accelerators of which kind each deployment has now; one query."""
+    now = page.range.end
+    placed = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=now), valid_from__lte=now, accelerator__isnull=False)
+    kinds = (
+        placed.filter(replica__deployment__in=ids)
+        .values_list("replica__deployment", "accelerator", "accelerator__model_name", "accelerator__mig_profile")
+        .distinct()
+    )
+    counted: dict[int, Counter[str]] = defaultdict(Counter)
+    for pk, _, model, profile in kinds:
+        counted[pk][profile or short_model(model)] += 1
+    return {pk: ", ".join(f"{number} × {name}" for name, number in counter.most_common(2)) for pk, counter in counted.items()}

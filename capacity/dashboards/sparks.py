@@ -1,0 +1,112 @@
+"""Small drawings inside tables and tiles, as inline SVG from the server: sparkline, headroom bar, share bar."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from capacity.dashboards.charts import stretches
+
+Array = npt.NDArray[np.float64]
+WIDTH, HEIGHT = 84, 22
+TOP, BOTTOM = 3.0, 1.0
+RAIL = 72.0  # the ceiling of a headroom bar in its 76 px
+POINTS_MOST = 60
+
+
+def spark(
+    values: Array | None, *, label: str, limit: float | None = None, area: bool = False, wide: bool = False, top: float = 0.0
+) -> SafeString:
+    """The course of a number from 0, a dot at its last value; `limit` is dotted, and only what lies above it is red."""
+    if values is None or not np.isfinite(values).any():
+        return format_html('<svg class="spark" viewBox="0 0 84 22" role="img" aria-label="{}: not seen"></svg>', label)
+    width = 160 if wide else WIDTH
+    top = max(top, float(np.nanmax(values)), (limit or 0.0) * 1.06, 1e-12)
+    xs = np.linspace(0, width - 3.0, values.size)
+    ys = HEIGHT - BOTTOM - values / top * (HEIGHT - TOP - BOTTOM)
+    runs = [points(xs[a:b], ys[a:b]) for a, b in stretches(np.isfinite(values))]
+    last = int(np.flatnonzero(np.isfinite(values))[-1])
+    over = limit is not None and values[last] > limit
+    parts = [
+        format_html_join(
+            "", '<path class="ar" d="M{} L{},22 L{},22z"/>', ((run, run.split(" ")[-1].split(",")[0], run.split(",")[0]) for run in runs)
+        )
+        if area
+        else "",
+        limit_line(limit, top=top, width=width),
+        format_html_join("", '<polyline class="ln" points="{}" vector-effect="non-scaling-stroke"/>', ((run,) for run in runs)),
+        over_line(values, xs, ys, limit=limit),
+        format_html(
+            '<line class="pt-l" x1="{0}" x2="{0}" y1="{1}" y2="{1}" vector-effect="non-scaling-stroke"/>',
+            f"{xs[last]:.1f}",
+            f"{ys[last]:.1f}",
+        ),
+    ]
+    return format_html(
+        '<svg class="spark" viewBox="0 0 {} 22" preserveAspectRatio="none"{} role="img" aria-label="{}">{}</svg>',
+        width,
+        SafeString(' data-s="crit"') if over else "",
+        label,
+        SafeString("".join(parts)),
+    )
+
+
+def points(xs: Array, ys: Array) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+
+
+def limit_line(limit: float | None, *, top: float, width: int) -> SafeString:
+    if limit is None:
+        return SafeString("")
+    y = HEIGHT - BOTTOM - limit / top * (HEIGHT - TOP - BOTTOM)
+    return format_html(
+        '<line class="slo" x1="0" x2="{}" y1="{}" y2="{}" vector-effect="non-scaling-stroke"/>', width, f"{y:.1f}", f"{y:.1f}"
+    )
+
+
+def over_line(values: Array, xs: Array, ys: Array, *, limit: float | None) -> SafeString:
+    if limit is None:
+        return SafeString("")
+    above = np.isfinite(values) & (np.nan_to_num(values) > limit)
+    runs = ((points(xs[max(a - 1, 0) : b], ys[max(a - 1, 0) : b]),) for a, b in stretches(above) if np.isfinite(ys[max(a - 1, 0)]))
+    return format_html_join("", '<polyline class="over" points="{}" vector-effect="non-scaling-stroke"/>', runs)
+
+
+def headroom_bar(typical: float | None, high: float | None, *, tone: str = "") -> SafeString:
+    """Load at the limiting resource: typical solid, p95 (or the highest) lighter, the ceiling a tick, the rest open."""
+    if typical is None and high is None:
+        return format_html(
+            '<svg viewBox="0 0 76 14" role="img" aria-label="load not seen">{}</svg>',
+            SafeString('<rect class="hb-free" x="0.5" y="4.5" width="71" height="5" stroke-dasharray="2 3"/>'),
+        )
+    solid, light = min(typical or 0.0, 1.05), min(max(high or 0.0, typical or 0.0), 1.05)
+    return format_html(
+        '<svg viewBox="0 0 76 14"{} role="img" aria-label="typical {} %, high {} % of the ceiling">'
+        '<rect class="hb-rail" x="0" y="4" width="72" height="6"/><rect class="hb-95" x="0" y="4" width="{}" height="6"/>'
+        '<rect class="hb-50" x="0" y="4" width="{}" height="6"/><line class="hb-ceil" x1="72" x2="72" y1="1" y2="13"/></svg>',
+        format_html(' data-s="{}"', tone) if tone else "",
+        round(100 * solid),
+        round(100 * light),
+        f"{RAIL * light:.1f}",
+        f"{RAIL * solid:.1f}",
+    )
+
+
+def share_bar(parts: Sequence[tuple[float, str]], *, label: str) -> SafeString:
+    """Parts of a whole side by side: (share, colour class)."""
+    total = sum(share for share, _ in parts)
+    if total <= 0:
+        return SafeString("")
+    x, rects = 0.0, []
+    for share, colour in parts:
+        width = 158.0 * share / total
+        if share > 0:
+            rects.append((colour, f"{x:.1f}", f"{max(width - 1.5, 0.5):.1f}"))
+        x += width
+    return format_html(
+        '<svg class="spark" viewBox="0 0 160 24" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        label,
+        format_html_join("", '<rect class="bx {}" x="{}" y="9" width="{}" height="7"/>', rects),
+    )

@@ -1,0 +1,229 @@
+"""Status: is Headroom itself well? Lag, watermarks, queues, sizes, last runs. A fixed number of queries."""
+
+import platform
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import django
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, Min, Q
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from capacity.dashboards import words
+from capacity.dashboards.replies import guarded, show
+from monitoring.access import actor_of
+from monitoring.models import (
+    KNOWN,
+    ChunkState,
+    Deployment,
+    DeploymentState,
+    DirtyWindow,
+    FillState,
+    Heartbeat,
+    ImportChunk,
+    JobSlot,
+    RunState,
+    Source,
+    settings_get,
+)
+from monitoring.series.sizes import TableSize, database_bytes, sizes_load
+
+STALE_FLOOR_SECONDS = 180.0  # three canaries
+STALE_SLOTS = 3.0
+FRESH = timedelta(minutes=10)
+LAG_STEPS = 5.0  # a source is late when it is this many steps behind
+LEVEL_LAGS = {"5m": 1200.0, "1h": 3 * 3600.0, "1d": 2 * 86400.0}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scheduled job: its last run and its last good one."""
+
+    name: str
+    every_seconds: float
+    last: JobSlot | None
+    good_at: datetime | None
+    stale: bool
+
+    @property
+    def state(self) -> str:
+        if self.last is None:
+            return "waiting"
+        return "failed" if self.last.error else "stale" if self.stale else "ok"
+
+
+@dataclass(frozen=True)
+class Fill:
+    table: str
+    end_time: datetime
+    lag_seconds: float
+    late: bool
+
+
+@dataclass(frozen=True)
+class SourceLag:
+    source: Source
+    lag_seconds: float | None
+    late: bool
+    fresh: int  # deployments of its cluster with data in the last ten minutes
+    active: int
+
+
+@dataclass(frozen=True)
+class LevelSize:
+    """All families of one resolution together, and how long it is kept."""
+
+    name: str
+    bytes: int
+    rows: float
+    partitions: int
+    kept: str
+
+
+@guarded
+@require_GET
+def status(request: HttpRequest) -> HttpResponse:
+    context = facts(now=timezone.now(), admin=actor_of(request).admin)
+    template = "status/live.html" if request.headers.get("HX-Request") else "status/status.html"
+    return show(request, template, context)
+
+
+def facts(*, now: datetime, admin: bool) -> dict[str, Any]:
+    jobs, beats = jobs_load(now=now)
+    sources, fills = sources_load(now=now), fills_load(now=now)
+    return {
+        "now": now,
+        "jobs": jobs,
+        "queues": queues_of(beats, now=now),
+        "sources": sources,
+        "fills": fills,
+        "work": work_load(now=now),
+        "sizes": levels_of(sizes_load(), kept=kept_load()),
+        "database_bytes": database_bytes(),
+        "versions": versions(),
+        "admin": admin,
+        "problems": problems(jobs=jobs, sources=sources, fills=fills, queues=queues_of(beats, now=now)),
+    }
+
+
+def expected() -> dict[str, float]:
+    """Job -> seconds between its slots, from the beat's schedule."""
+    plan = settings.CELERY_BEAT_SCHEDULE.values()
+    return {entry["task"]: float(entry["options"]["expires"]) for entry in plan if not entry["task"].endswith(".canary")}
+
+
+def jobs_load(*, now: datetime) -> tuple[list[Job], dict[str, Heartbeat]]:
+    """Two queries, however many jobs and slots there are."""
+    plan = expected()
+    beats = {beat.name: beat for beat in Heartbeat.objects.all()}
+    newest = [JobSlot.objects.filter(job=name).order_by("-slot_time")[:1] for name in plan]
+    last = {slot.job: slot for slot in newest[0].union(*newest[1:], all=True)} if newest else {}
+    return [job_of(name, every_seconds=every, last=last.get(name), beat=beats.get(name), now=now) for name, every in plan.items()], beats
+
+
+def job_of(name: str, *, every_seconds: float, last: JobSlot | None, beat: Heartbeat | None, now: datetime) -> Job:
+    good_at = beat.at if beat else None
+    allowed = timedelta(seconds=max(STALE_FLOOR_SECONDS, STALE_SLOTS * every_seconds))
+    since = good_at or (last.slot_time if last else None)
+    return Job(name, every_seconds, last, good_at, stale=since is not None and now - since > allowed)
+
+
+def queues_of(beats: Mapping[str, Heartbeat], *, now: datetime) -> list[tuple[str, Heartbeat, bool]]:
+    """(queue, its last canary, stale): a stale one has no worker."""
+    limit = timedelta(seconds=STALE_FLOOR_SECONDS)
+    return [(name.removeprefix("queue:"), beat, now - beat.at > limit) for name, beat in sorted(beats.items()) if name.startswith("queue:")]
+
+
+def sources_load(*, now: datetime) -> list[SourceLag]:
+    """Two queries, however many sources and deployments there are."""
+    fresh = Count("pk", filter=Q(last_seen_at__gte=now - FRESH))
+    rows = Deployment.objects.filter(state=DeploymentState.ACTIVE).order_by().values("cluster").annotate(active=Count("pk"), fresh=fresh)
+    seen = {row["cluster"]: (row["fresh"], row["active"]) for row in rows}
+    return [source_lag(source, seen=seen.get(source.cluster_id, (0, 0)), now=now) for source in Source.objects.filter(demo=False)]
+
+
+def source_lag(source: Source, *, seen: tuple[int, int], now: datetime) -> SourceLag:
+    lag = (now - source.watermark).total_seconds() if source.watermark else None
+    limit = max(STALE_FLOOR_SECONDS, LAG_STEPS * source.step_seconds)
+    return SourceLag(source, lag, late=source.enabled and lag is not None and lag > limit, fresh=seen[0], active=seen[1])
+
+
+def fills_load(*, now: datetime) -> list[Fill]:
+    return [fill_of(state, now=now) for state in FillState.objects.order_by("table")]
+
+
+def fill_of(state: FillState, *, now: datetime) -> Fill:
+    lag = (now - state.end_time).total_seconds()
+    return Fill(state.table, state.end_time, lag, late=lag > LEVEL_LAGS.get(state.table.rpartition("_")[2], 86400.0))
+
+
+def work_load(*, now: datetime) -> dict[str, Any]:
+    """What waits and what is being worked on. Three queries."""
+    open_run = Q(run__state__in=(RunState.WAITING, RunState.RUNNING))
+    chunks = ImportChunk.objects.aggregate(
+        waiting=Count("pk", filter=open_run & Q(state=ChunkState.WAITING)),
+        running=Count("pk", filter=Q(state=ChunkState.RUNNING, lease_until__gt=now)),
+        failed=Count("pk", filter=open_run & Q(state=ChunkState.FAILED)),
+    )
+    dirty = DirtyWindow.objects.aggregate(windows=Count("pk"), oldest=Min("created_at"))
+    polls = Source.objects.filter(demo=False).aggregate(
+        held=Count("pk", filter=Q(lease_until__gt=now)), due=Count("pk", filter=Q(enabled=True, next_poll_at__lte=now))
+    )
+    return {"chunks": chunks, "dirty": dirty, "polls": polls}
+
+
+def kept_load() -> dict[str, str]:
+    """Setting name -> "14 days", the stored value or the default. One query."""
+    names = [name for name in KNOWN if name.startswith("retention_")]
+    return {name: f"{value:g} {KNOWN[name].unit}" for name, value in settings_get(*names).items()}
+
+
+def levels_of(sizes: Sequence[TableSize], *, kept: Mapping[str, str]) -> list[LevelSize]:
+    rows: dict[str, list[TableSize]] = {}
+    for size in sizes:
+        rows.setdefault(size.level.name, []).append(size)
+    return [level_of(parts, kept=kept) for parts in rows.values()]
+
+
+def level_of(parts: Sequence[TableSize], *, kept: Mapping[str, str]) -> LevelSize:
+    level = parts[0].level
+    return LevelSize(
+        name={"sample": "raw", "5m": "5 min", "1h": "1 h", "1d": "1 d"}[level.name],
+        bytes=sum(part.bytes for part in parts),
+        rows=sum(part.rows for part in parts),
+        partitions=sum(part.partitions for part in parts),
+        kept=kept.get(level.setting, "for ever"),
+    )
+
+
+@cache
+def headroom_version() -> str:
+    return str(tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
+
+
+def versions() -> list[tuple[str, str]]:
+    postgres = f"{connection.pg_version // 10000}.{connection.pg_version % 10000}"  # type: ignore[attr-defined]
+    python = platform.python_version()
+    return [("Headroom", headroom_version()), ("Postgres", postgres), ("Python", python), ("Django", django.get_version())]
+
+
+def problems(
+    *, jobs: Sequence[Job], sources: Sequence[SourceLag], fills: Sequence[Fill], queues: Sequence[tuple[str, Heartbeat, bool]]
+) -> list[str]:
+    """Sentences for the red banner; none of them on a healthy install."""
+    found = [
+        f"No worker takes the queue {name} since {words.span((timezone.now() - beat.at).total_seconds())}."
+        for name, beat, stale in queues
+        if stale
+    ]
+    found += [f"The job {job.name} has not ended well for long." for job in jobs if job.stale and job.good_at]
+    found += [f"{row.source.name} is {words.span(row.lag_seconds or 0)} behind." for row in sources if row.late]
+    found += [f"The rollup {fill.table} is {words.span(fill.lag_seconds)} behind." for fill in fills if fill.late]
+    return found

@@ -1,0 +1,180 @@
+"""The tiles of a Deployment page: the value of the last minutes, the window, the change on the window before, the course."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from capacity.dashboards.evidence import UNITS, Evidence
+from capacity.dashboards.panels import busy_of
+from capacity.dashboards.sparks import spark
+from capacity.dashboards.words import change, figure, figure_html
+from monitoring.catalog.columns import LATENCY_LABELS
+from monitoring.catalog.records import Entity, Latency
+from monitoring.models import WorkloadKind
+from monitoring.series import Summary, latency_totals, totals_load
+
+LIVE = timedelta(minutes=5)
+BUSY_COLUMNS = ("gr_engine_active_ratio", "gpu_utilization_ratio")
+HIGHER_IS = {
+    "error_ratio": "bad",
+    "requests_waiting": "bad",
+    "kv_cache_usage_ratio": "bad",
+    "cpu_throttled_ratio": "bad",
+}
+COLUMN_TILES_LLM = (
+    ("Output tokens", "output_tokens_per_second"),
+    ("Errors", "error_ratio"),
+    ("KV cache", "kv_cache_usage_ratio"),
+    ("Waiting", "requests_waiting"),
+)
+COLUMN_TILES_OTHER = (
+    ("Requests", "requests_per_second"),
+    ("Errors", "error_ratio"),
+    ("Waiting", "requests_waiting"),
+    ("CPU used", "cpu_usage_cores"),
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    name: str
+    value: SafeString
+    note: SafeString | str
+    spark: SafeString | str
+    tone: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Means of one entity group in the last minutes, in the window and in the window before it."""
+
+    live: Mapping[str, float]
+    window: Mapping[str, float]
+    before: Mapping[str, float]
+
+
+def live_window(evidence: Evidence) -> tuple[datetime, datetime]:
+    """The last five minutes that have samples, or three steps where the rows are coarser."""
+    time_range, as_of = evidence.page.range, evidence.as_of
+    end = as_of if as_of is not None and time_range.start < as_of < time_range.end else time_range.end
+    return end - max(LIVE, timedelta(seconds=3 * evidence.deployment.step_seconds)), end
+
+
+def totals_of(evidence: Evidence, entity: Entity, ids: list[int], columns: tuple[str, ...]) -> Totals:
+    """Three queries for any number of columns and rows."""
+    time_range = evidence.page.range
+    windows = (live_window(evidence), (time_range.start, time_range.end), time_range.before)
+    live, window, before = (means(totals_load(entity, ids, columns, start=start, end=end)) if ids else {} for start, end in windows)
+    return Totals(live, window, before)
+
+
+def means(totals: Mapping[int, Mapping[str, Summary]]) -> dict[str, float]:
+    """The mean over all rows of a group, each row alike."""
+    found: dict[str, list[float]] = {}
+    for columns in totals.values():
+        for name, summary in columns.items():
+            if summary.count and np.isfinite(summary.mean):
+                found.setdefault(name, []).append(summary.mean)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def deployment_tiles(evidence: Evidence, *, own: Totals, hardware: Totals) -> list[Tile]:
+    if evidence.deployment.workload_kind != WorkloadKind.SERVING:
+        columns = (
+            ("CPU used", "cpu_usage_cores"),
+            ("Host memory", "memory_used_bytes"),
+            ("Network in", "network_receive_bytes_per_second"),
+        )
+        return [
+            busy_tile(evidence, hardware),
+            *(column_tile(evidence, name, column, own) for name, column in columns),
+            replicas_tile(evidence, own),
+        ]
+    kinds = (Latency.TIME_TO_FIRST_TOKEN, Latency.TIME_PER_OUTPUT_TOKEN) if evidence.llm else (Latency.REQUEST_DURATION,)
+    tiles = [tile for kind in kinds for tile in latency_tiles(evidence, kind, both=not evidence.llm)]
+    tiles += [column_tile(evidence, name, column, own) for name, column in (COLUMN_TILES_LLM if evidence.llm else COLUMN_TILES_OTHER)]
+    return [*tiles, busy_tile(evidence, hardware), replicas_tile(evidence, own)]
+
+
+def latency_tiles(evidence: Evidence, kind: Latency, *, both: bool) -> list[Tile]:
+    """p95 (and p99 where there is one kind only) of the last minutes; three queries."""
+    time_range = evidence.page.range
+    windows = (live_window(evidence), (time_range.start, time_range.end), time_range.before)
+    chosen = [version.pk for version in evidence.chosen] or None
+    live, window, before = (
+        latency_totals([evidence.deployment.pk], kind, start=start, end=end, versions=chosen).get(evidence.deployment.pk)
+        for start, end in windows
+    )
+    tiles = []
+    for q, name in ((0.95, "p95"), (0.99, "p99"))[: 2 if both else 1]:
+        values = [each.quantile(q).seconds if each is not None and each.count else None for each in (live, window, before)]
+        lines = evidence.latencies.get(kind)
+        promised = evidence.slo is not None and evidence.slo.latency == kind and abs(evidence.slo.percentile - q) < 1e-9
+        limit = evidence.slo.threshold_seconds if evidence.slo is not None and promised else None
+        label = f"{LATENCY_LABELS[kind]} {name}"
+        tone = "crit" if limit is not None and values[0] is not None and values[0] > limit else ""
+        course = spark(lines.quantile(q) if lines is not None else None, label=label, limit=limit, area=True, wide=True)
+        tiles.append(
+            Tile(
+                label,
+                figure_html(values[0], "seconds"),
+                note(evidence, values[1], values[2], "seconds", "bad", live=values[0]),
+                course,
+                tone,
+            )
+        )
+    return tiles
+
+
+def column_tile(evidence: Evidence, name: str, column: str, totals: Totals) -> Tile:
+    unit, value = UNITS[column], totals.live.get(column)
+    words = note(evidence, totals.window.get(column), totals.before.get(column), unit, HIGHER_IS.get(column, "neutral"), live=value)
+    values = evidence.column(column)
+    return Tile(name, figure_html(value, unit), words, spark(values if values.size else None, label=name, area=True, wide=True))
+
+
+def busy_tile(evidence: Evidence, totals: Totals) -> Tile:
+    column = next((name for name in BUSY_COLUMNS if name in totals.window), BUSY_COLUMNS[0])
+    values = busy_of(evidence)
+    if not evidence.accelerators:
+        return Tile("GPU busy", figure_html(None), "runs on CPU", spark(None, label="GPU busy", wide=True))
+    words = note(evidence, totals.window.get(column), totals.before.get(column), "ratio", "neutral", live=totals.live.get(column))
+    return Tile(
+        "GPU busy",
+        figure_html(totals.live.get(column), "ratio"),
+        words,
+        spark(values if values.size else None, label="GPU busy", area=True, wide=True),
+    )
+
+
+def replicas_tile(evidence: Evidence, totals: Totals) -> Tile:
+    ready, wished = totals.live.get("replicas_ready"), totals.live.get("replicas_desired")
+    values = evidence.column("replicas_ready")
+    value = (
+        figure_html(ready, "")
+        if wished is None
+        else format_html('{} <span class="u">of {}</span>', figure(ready, "replicas").number, figure(wished, "replicas").number)
+    )
+    tone = "warn" if ready is not None and wished is not None and ready + 0.5 < wished else ""
+    words = note(evidence, totals.window.get("replicas_ready"), totals.before.get("replicas_ready"), "replicas", "neutral", live=ready)
+    return Tile("Replicas", value, words, spark(values if values.size else None, label="Replicas", area=True, wide=True), tone)
+
+
+def note(
+    evidence: Evidence, window: float | None, before: float | None, unit: str, higher_is: str, *, live: float | None = None
+) -> SafeString | str:
+    """ "6 h 0.79 · ▲ 31 %": the mean of the window, and its change on the window before."""
+    if window is None:
+        return "not seen in this window"
+    words = evidence.page.range.words
+    shown, large = figure(window, unit), figure(live, unit)
+    size = shown.number if shown.unit == large.unit else str(shown)
+    moved = change(window, before, window=words, unit=unit, higher_is=higher_is)
+    if moved is None:
+        return f"{words} {size}"
+    return format_html('{} {} · <span class="{}">{}</span>', words, size, "up-bad" if moved.bad else "", moved.short)

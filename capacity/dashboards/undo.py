@@ -1,0 +1,81 @@
+"""Undo of a change by its toast: the signed former values are written back, once more checked and audited."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core import signing
+from django.db import transaction
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from capacity.dashboards.replies import UNDO_SALT, complain, denied, toast
+from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin
+from monitoring.models import Deployment, Event, Membership, Slo, Source, TeamRule
+
+MAX_AGE_SECONDS = 15 * 60
+
+
+@dataclass(frozen=True)
+class Undoable:
+    """A kind of row that can be put back: its model, who may, and where to go afterwards."""
+
+    model: type[Model]
+    allowed: Callable[[Actor, Any], bool]
+    home: Callable[[Any], str]
+
+
+def may_edit(actor: Actor, deployment: Deployment | None) -> bool:
+    return is_admin(actor) if deployment is None else can_edit(actor, deployment)
+
+
+UNDOABLE: dict[str, Undoable] = {
+    "deployment": Undoable(Deployment, may_edit, lambda row: f"/deployments/{row.pk}/edit/"),
+    "slo": Undoable(Slo, lambda actor, row: may_edit(actor, row.deployment), lambda row: f"/deployments/{row.deployment_id}/slo/"),
+    "event": Undoable(Event, lambda actor, row: may_edit(actor, row.deployment), lambda row: f"/deployments/{row.deployment_id}/edit/"),
+    "source": Undoable(Source, lambda actor, row: is_admin(actor), lambda row: f"/sources/{row.pk}/"),
+    "rule": Undoable(TeamRule, lambda actor, row: is_admin(actor), lambda row: "/teams/rules/"),
+    "member": Undoable(Membership, lambda actor, row: can_manage(actor, row.team), lambda row: f"/teams/{row.team_id}/"),
+}
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest, *, token: str) -> HttpResponse:
+    try:
+        wish = signing.loads(token, salt=UNDO_SALT, max_age=MAX_AGE_SECONDS)
+    except signing.SignatureExpired:
+        complain(request, "Too late to undo by button: more than 15 minutes have passed. Change it back by hand.")
+        return redirect(request.headers.get("Referer") or "/")
+    except signing.BadSignature as error:
+        raise Http404 from error
+    return put_back(request, kind=wish["kind"], pk=wish["pk"], fields=wish["fields"])
+
+
+def put_back(request: HttpRequest, *, kind: str, pk: int, fields: dict[str, Any] | None) -> HttpResponse:
+    actor, undoable = actor_of(request), UNDOABLE[kind]
+    with transaction.atomic():
+        row = undoable.model._default_manager.select_for_update().filter(pk=pk).first()
+        if row is None and fields is None:
+            complain(request, "Nothing to undo: it is gone already.")
+            return redirect("/")
+        row = row or undoable.model(pk=pk, **(fields or {}))
+        if not undoable.allowed(actor, row):
+            return denied(request, "You may no longer change this, so it cannot be undone by you.")
+        home, subject = undoable.home(row), f"{kind} {row}"[:200]
+        restore(row, fields)
+        audit(actor, f"{kind}.undo", subject, after=fields or {}, request=request)
+    toast(request, "Undone.")
+    return redirect(home)
+
+
+def restore(row: Model, fields: dict[str, Any] | None) -> None:
+    if fields is None:
+        row.delete()
+    elif row._state.adding:
+        row.save(force_insert=True)
+    else:
+        row._meta.default_manager.filter(pk=row.pk).update(**fields)  # type: ignore[union-attr]

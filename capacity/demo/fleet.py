@@ -1,0 +1,373 @@
+"""The demo fleet: thirteen hosts, twelve deployments, and the stories planted in them (docs/demo.md)."""
+
+from capacity.demo import shapes
+from capacity.demo.records import GIB, Hardware, Host, Place, Promise, Release, Scale, Service, Spread, Tokens
+from capacity.demo.shapes import DAY
+from monitoring.catalog.records import Latency
+
+MINUTE = 60.0
+TIB = 1024 * GIB
+MIB = 2.0**20
+
+SOURCE = "Demo telemetry"
+CLOUD, EDGE = "demo-eu", "demo-edge"
+TEAMS = ("Demo Assist", "Demo Voice", "Demo Discovery", "Demo Operations")
+ASSIST, VOICE, DISCOVERY, OPERATIONS = TEAMS
+
+# Instants of the stories, in seconds from the anchor (the minute in which the fleet was loaded).
+CHAT_RELEASE = -39 * MINUTE
+CHAT_BREAKS = -31 * MINUTE
+SALE_START, SALE_SCALE_OUT, SALE_SCALE_IN = -9 * DAY, -9 * DAY + 75 * MINUTE, -5.5 * DAY
+CODE_SPLIT = -5 * DAY
+ASR_SCALE = -8 * DAY
+TTS_INCIDENT_START, TTS_INCIDENT_END = -3 * DAY, -3 * DAY + 26 * MINUTE
+FRAUD_DRIFT_START = -12 * DAY
+EDGE_SILENT = -14 * MINUTE
+SILENT_HOST = "edge-node-07"
+SHAKY_HOST = "edge-node-06"  # loses its link most nights
+PAST = -400 * DAY
+
+H100 = Hardware("NVIDIA H100 80GB HBM3", 81559 * MIB, 700.0, 70.0, 1.98e9)
+A100 = Hardware("NVIDIA A100-SXM4-80GB", 81920 * MIB, 400.0, 55.0, 1.41e9)
+L40S = Hardware("NVIDIA L40S", 46068 * MIB, 350.0, 34.0, 2.52e9)
+L4 = Hardware("NVIDIA L4", 23034 * MIB, 72.0, 12.0, 2.04e9)
+A10G = Hardware("NVIDIA A10G", 23028 * MIB, 300.0, 17.0, 1.71e9)
+
+HOSTS = (
+    Host(CLOUD, "gpu-h100-01", "p5.48xlarge", 192, 2 * TIB, 28 * TIB, H100, 8),
+    Host(CLOUD, "gpu-h100-02", "p5.48xlarge", 192, 2 * TIB, 28 * TIB, H100, 8),
+    Host(CLOUD, "gpu-a100-01", "p4de.24xlarge", 96, 1.1 * TIB, 7.3 * TIB, A100, 8, (7, "2g.20gb", 3, 19968 * MIB)),
+    Host(CLOUD, "gpu-l40s-01", "g6e.48xlarge", 192, 1.5 * TIB, 7 * TIB, L40S, 8),
+    Host(CLOUD, "gpu-l4-01", "g6.48xlarge", 192, 768 * GIB, 7 * TIB, L4, 8),
+    Host(CLOUD, "gpu-l4-02", "g6.48xlarge", 192, 768 * GIB, 7 * TIB, L4, 8),
+    Host(CLOUD, "gpu-a10g-01", "g5.12xlarge", 48, 192 * GIB, 3.5 * TIB, A10G, 4),
+    Host(CLOUD, "cpu-01", "c7i.8xlarge", 32, 64 * GIB, 0.5 * TIB),
+    Host(CLOUD, "cpu-02", "c7i.8xlarge", 32, 64 * GIB, 0.5 * TIB),
+    Host(EDGE, "edge-node-05", "", 8, 32 * GIB, 0.4 * TIB),
+    Host(EDGE, "edge-node-06", "", 8, 32 * GIB, 0.4 * TIB),
+    Host(EDGE, "edge-node-07", "", 8, 32 * GIB, 0.4 * TIB),
+    Host(EDGE, "edge-node-08", "", 8, 32 * GIB, 0.4 * TIB),
+)
+
+# Accelerators on which no known deployment runs: (host, position) -> engine activity. One works for somebody, one is idle.
+UNPLACED = {("gpu-l40s-01", 6): 0.22, ("gpu-l40s-01", 7): 0.0}
+
+DURATION, FIRST, NEXT, QUEUE = (
+    Latency.REQUEST_DURATION,
+    Latency.TIME_TO_FIRST_TOKEN,
+    Latency.TIME_PER_OUTPUT_TOKEN,
+    Latency.QUEUE_TIME,
+)
+
+CHAT = Service(
+    name="chat-70b",
+    model_name="Llama 3.3 70B FP8",
+    team=ASSIST,
+    system="vllm",
+    system_version="0.33",
+    cluster=CLOUD,
+    namespace="assist",
+    shape=shapes.world,
+    peak_requests=19.4,
+    capacity=5.2,
+    busy_full=0.94,
+    memory_rate_full=0.78,
+    tensor_full=0.62,
+    memory_share=0.93,
+    places=(Place("gpu-h100-01", tuple(range(8)), each=2), Place("gpu-h100-02", (0, 1, 2, 3), each=2)),
+    releases=(Release("v3.0", PAST), Release("v3.1", -24 * DAY), Release("v3.2", CHAT_RELEASE)),
+    scales=(Scale(PAST, 6),),
+    spreads=(
+        Spread(FIRST, 0.28, 0.52, "vllm_first"),
+        Spread(NEXT, 0.036, 0.052, "vllm_next"),
+        Spread(DURATION, 9.4, 19.5, "vllm_duration"),
+        Spread(QUEUE, 0.012, 0.11, "vllm_duration"),
+    ),
+    promise=Promise(FIRST, 0.8),
+    busy_curve=0.45,
+    wait_ceiling=3.3,
+    tokens=Tokens(prompt=1290.0, answer=254.0),
+    cores_requested=12.0,
+    cores_full=5.0,
+    memory_bytes=96 * GIB,
+)
+CODE = Service(
+    name="code-32b",
+    model_name="Qwen2.5 Coder 32B",
+    team=ASSIST,
+    system="vllm",
+    system_version="0.12",
+    cluster=CLOUD,
+    namespace="devtools",
+    shape=shapes.steady(peak_hour=13.0, depth=0.62, weekend_factor=0.45),
+    peak_requests=8.8,
+    capacity=3.9,
+    busy_full=0.95,
+    memory_rate_full=0.72,
+    tensor_full=0.48,
+    memory_share=0.91,
+    places=(Place("gpu-h100-02", (4, 5, 6, 7)),),
+    releases=(Release("v1.8", PAST), Release("v1.9", -16 * DAY), Release("v2.0", CODE_SPLIT, share=0.3, latency=0.72)),
+    scales=(Scale(PAST, 4),),
+    spreads=(
+        Spread(FIRST, 0.21, 0.38, "vllm_first"),
+        Spread(NEXT, 0.017, 0.026, "vllm_next"),
+        Spread(DURATION, 4.1, 9.8, "vllm_duration"),
+        Spread(QUEUE, 0.006, 0.04, "vllm_duration"),
+    ),
+    promise=Promise(FIRST, 0.8),
+    busy_curve=0.6,
+    tokens=Tokens(prompt=2150.0, answer=212.0, cache_hits=0.52),
+    cores_requested=8.0,
+    cores_full=3.4,
+    memory_bytes=64 * GIB,
+)
+GUARD = Service(
+    name="moderate-guard",
+    model_name="Llama Guard 3 8B",
+    team=ASSIST,
+    system="sglang",
+    system_version="0.5",
+    cluster=CLOUD,
+    namespace="assist",
+    shape=shapes.steady(peak_hour=15.0, depth=0.2),
+    peak_requests=21.0,
+    capacity=14.5,
+    busy_full=0.96,
+    memory_rate_full=0.74,
+    tensor_full=0.52,
+    memory_share=0.86,
+    places=(Place("gpu-a100-01", (0, 1), mig=True),),
+    releases=(Release("v2.1", PAST), Release("v3.0", -19 * DAY)),
+    scales=(Scale(PAST, 2),),
+    spreads=(Spread(DURATION, 0.078, 0.135, "fine"), Spread(FIRST, 0.048, 0.085, "sglang_first"), Spread(NEXT, 0.011, 0.016, "vllm_next")),
+    promise=Promise(DURATION, 0.3),
+    busy_curve=0.7,
+    tokens=Tokens(prompt=420.0, answer=5.0, cache_hits=0.61),
+    cores_requested=4.0,
+    memory_bytes=24 * GIB,
+)
+ASR = Service(
+    name="asr-whisper",
+    model_name="Whisper large v3",
+    team=VOICE,
+    system="ray_serve",
+    system_version="2.51",
+    cluster=CLOUD,
+    namespace="voice",
+    shape=shapes.growth,
+    peak_requests=43.0,
+    capacity=8.6,
+    busy_full=0.93,
+    memory_rate_full=1.16,
+    tensor_full=0.41,
+    memory_share=0.62,
+    places=(Place("gpu-l40s-01", (0, 1, 2, 3, 4, 5)),),
+    releases=(Release("v2.3", PAST), Release("v2.4", -21 * DAY)),
+    scales=(Scale(PAST, 5), Scale(ASR_SCALE, 6, "5 to 6 replicas by hand")),
+    spreads=(Spread(DURATION, 0.60, 0.98, "fine"), Spread(QUEUE, 0.05, 0.19, "fine")),
+    promise=Promise(DURATION, 3.0),
+    restlessness=0.015,
+    batch_full=9.0,
+    cores_requested=8.0,
+    cores_full=4.2,
+    memory_bytes=20 * GIB,
+)
+TTS = Service(
+    name="tts-voice",
+    model_name="XTTS v2",
+    team=VOICE,
+    system="bentoml",
+    system_version="1.4",
+    cluster=CLOUD,
+    namespace="voice",
+    shape=shapes.steady(peak_hour=17.0, depth=0.5, weekend_factor=0.8),
+    peak_requests=10.8,
+    capacity=5.6,
+    busy_full=0.9,
+    memory_rate_full=0.5,
+    tensor_full=0.3,
+    memory_share=0.44,
+    places=(Place("gpu-a10g-01", (0, 1, 2)), Place("gpu-a10g-01", (3,), share=0.4)),
+    releases=(Release("v1.3", PAST),),
+    scales=(
+        Scale(PAST, 4),
+        Scale(TTS_INCIDENT_START, 1, "3 of 4 replicas lost"),
+        Scale(TTS_INCIDENT_END, 4, "All 4 replicas answer again"),
+    ),
+    spreads=(Spread(DURATION, 0.42, 0.70, "fine"),),
+    promise=Promise(DURATION, 1.5),
+    cores_requested=6.0,
+    memory_bytes=14 * GIB,
+)
+TRANSLATE = Service(
+    name="translate-nllb",
+    model_name="NLLB 3.3B",
+    team=VOICE,
+    system="kserve",
+    system_version="0.15",
+    cluster=CLOUD,
+    namespace="voice-dev",
+    environment="dev",
+    shape=shapes.idle,
+    peak_requests=0.4,
+    capacity=9.0,
+    busy_full=0.85,
+    memory_rate_full=0.5,
+    tensor_full=0.4,
+    memory_share=0.4,
+    places=(Place("gpu-a10g-01", (3,), share=0.4),),
+    releases=(Release("v2.0", PAST),),
+    scales=(Scale(PAST, 1),),
+    spreads=(Spread(DURATION, 0.41, 0.66, "fine"),),
+    promise=Promise(DURATION, 1.0),
+    cores_requested=4.0,
+    memory_bytes=16 * GIB,
+)
+RECSYS = Service(
+    name="recsys-ranker",
+    model_name="DLRM two tower",
+    team=DISCOVERY,
+    system="tensorflow_serving",
+    system_version="2.19",
+    cluster=CLOUD,
+    namespace="recs",
+    shape=shapes.steady(peak_hour=19.5, depth=0.66, weekend_factor=1.25),
+    peak_requests=3900.0,
+    capacity=1650.0,
+    busy_full=0.72,
+    memory_rate_full=0.66,
+    tensor_full=0.18,
+    memory_share=0.71,
+    places=(Place("gpu-a100-01", (0, 1, 2, 3)),),
+    releases=(Release("v46", PAST), Release("v47", -14 * DAY), Release("v48", -7 * DAY)),
+    scales=(Scale(PAST, 4),),
+    spreads=(Spread(DURATION, 0.0118, 0.0200, "tensorflow"),),
+    promise=Promise(DURATION, 0.045),
+    error_ratio=0.0001,
+    batch_full=48.0,
+    cores_requested=16.0,
+    cores_full=9.0,
+    memory_bytes=120 * GIB,
+)
+TRAIN = Service(
+    name="recsys-train",
+    model_name="DLRM two tower",
+    team=DISCOVERY,
+    system="",
+    system_version="",
+    cluster=CLOUD,
+    namespace="recs",
+    workload_kind="training",
+    shape=shapes.nightly,
+    peak_requests=0.0,
+    capacity=1.0,
+    busy_full=0.97,
+    memory_rate_full=0.81,
+    tensor_full=0.44,
+    memory_share=0.88,
+    places=(Place("gpu-a100-01", (4, 5, 6), each=3),),
+    releases=(Release("pytorch-2.9", PAST),),
+    scales=(Scale(PAST, 1),),
+    cores_requested=36.0,
+    cores_full=31.0,
+    memory_bytes=300 * GIB,
+)
+RERANK = Service(
+    name="search-rerank",
+    model_name="BGE reranker v2",
+    team=DISCOVERY,
+    system="ray_serve",
+    system_version="2.51",
+    cluster=CLOUD,
+    namespace="search",
+    shape=shapes.holiday,
+    peak_requests=690.0,
+    capacity=185.0,
+    busy_full=0.94,
+    memory_rate_full=0.7,
+    tensor_full=0.55,
+    memory_share=0.35,
+    places=(Place("gpu-l4-01", tuple(range(8))), Place("gpu-l4-02", (0, 1, 2, 3))),
+    releases=(Release("v6.4", PAST), Release("v7.0", -17 * DAY)),
+    scales=(Scale(PAST, 6), Scale(SALE_SCALE_OUT, 12, "6 to 12 replicas for the sale"), Scale(SALE_SCALE_IN, 6, "12 to 6 replicas")),
+    spreads=(Spread(DURATION, 0.038, 0.060, "fine"),),
+    promise=Promise(DURATION, 0.12),
+    batch_full=22.0,
+    cores_requested=4.0,
+    cores_full=2.6,
+)
+EMBED = Service(
+    name="embed-e5",
+    model_name="E5 large v2",
+    team=DISCOVERY,
+    system="bentoml",
+    system_version="1.4",
+    cluster=CLOUD,
+    namespace="search",
+    shape=shapes.steady(peak_hour=14.0, depth=0.5),
+    peak_requests=96.0,
+    capacity=230.0,
+    busy_full=0.92,
+    memory_rate_full=0.62,
+    tensor_full=0.58,
+    memory_share=0.12,
+    places=(Place("gpu-l4-02", (4, 5, 6, 7)),),
+    releases=(Release("v4.1", PAST), Release("v4.2", -11 * DAY)),
+    scales=(Scale(PAST, 4),),
+    spreads=(Spread(DURATION, 0.013, 0.021, "fine"),),
+    promise=Promise(DURATION, 0.05),
+    batch_full=32.0,
+)
+VISION = Service(
+    name="vision-qc",
+    model_name="YOLO11 x",
+    team=OPERATIONS,
+    system="mlserver",
+    system_version="1.7",
+    cluster=EDGE,
+    namespace="factory",
+    shape=shapes.steady(peak_hour=10.0, depth=0.35, weekend_factor=0.9),
+    peak_requests=30.0,
+    capacity=13.5,
+    busy_full=0.0,
+    memory_rate_full=0.0,
+    tensor_full=0.0,
+    memory_share=0.0,
+    places=tuple(Place(f"edge-node-0{n}", replicas=1) for n in (5, 6, 8, 7)),
+    releases=(Release("v12", PAST), Release("v13", -20 * DAY), Release("v14", -1.7 * DAY)),
+    scales=(Scale(PAST, 4), Scale(EDGE_SILENT, 3)),
+    spreads=(Spread(DURATION, 0.034, 0.049, "fine"),),
+    promise=Promise(DURATION, 0.1),
+    cores_requested=7.0,
+    cores_full=6.4,
+    memory_bytes=6 * GIB,
+)
+FRAUD = Service(
+    name="fraud-score",
+    model_name="XGBoost 2.1",
+    team=OPERATIONS,
+    system="triton",
+    system_version="2.51",
+    cluster=CLOUD,
+    namespace="risk",
+    shape=shapes.steady(peak_hour=16.0, depth=0.55),
+    peak_requests=960.0,
+    capacity=330.0,
+    busy_full=0.0,
+    memory_rate_full=0.0,
+    tensor_full=0.0,
+    memory_share=0.0,
+    places=(Place("cpu-01", replicas=4), Place("cpu-02", replicas=4)),
+    releases=(Release("v32", PAST), Release("v33", -26 * DAY)),
+    scales=(Scale(PAST, 8),),
+    spreads=(Spread(DURATION, 0.0062, 0.0115, "fine"),),
+    drift_ratio=0.38,
+    mean_only=True,
+    batch_full=6.0,
+    cores_requested=8.0,
+    cores_full=6.0,
+    memory_bytes=4 * GIB,
+)
+
+SERVICES = (CHAT, ASR, RECSYS, CODE, GUARD, TTS, TRANSLATE, TRAIN, RERANK, EMBED, VISION, FRAUD)

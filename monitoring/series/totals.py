@@ -1,0 +1,93 @@
+"""Numbers over a whole window, the newest values, and what there is at all."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from monitoring.catalog.records import Entity
+from monitoring.series.grid import Floats, Instants, finer_wins
+from monitoring.series.lines import RATIO_OF, Wanted
+from monitoring.series.records import Latest, Summary
+from monitoring.store.copy import columns_fetch
+from monitoring.store.read import Piece, pieces_exact, quads_fetch, totals_fetch
+from monitoring.store.schema import PARTS, RAW, id_column, table_name, value_columns
+from monitoring.store.watermarks import watermarks_load
+
+NO_SUMMARY = Summary(np.nan, np.nan, np.nan, 0.0)
+
+
+def totals_load(
+    entity: Entity, ids: Sequence[int], columns: Sequence[str], *, start: datetime, end: datetime
+) -> dict[int, dict[str, Summary]]:
+    """Mean, least and greatest of each column over the window, exact to a raw step; two queries, however many entities.
+
+    Of a ratio: the quotient of the sums; least and greatest are not known from sums and are NaN.
+    """
+    if not len(ids):
+        return {}
+    wanted = Wanted(entity, tuple(columns))
+    pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load([entity]))
+    got = totals_fetch(entity, ids, wanted.stored(), pieces)
+    rows = {int(number): row for row, number in enumerate(got["id"])}
+    return {int(number): {name: summary_of(wanted, name, got, rows.get(int(number))) for name in columns} for number in ids}
+
+
+def summary_of(wanted: Wanted, name: str, got: dict[str, Floats], row: int | None) -> Summary:
+    if row is None:
+        return NO_SUMMARY
+    parts = [[float(got[f"{part}_{kind}"][row]) for kind in PARTS] for part in wanted.parts(name)]
+    (count, total, low, high) = parts[0]
+    if not count > 0:
+        return NO_SUMMARY
+    if name not in RATIO_OF:
+        return Summary(total / count, low, high, count)
+    below_count, below, *_ = parts[1]
+    if not below > 0:
+        return NO_SUMMARY
+    return Summary((total / count) / (below / below_count), np.nan, np.nan, min(count, below_count))
+
+
+def latest_load(
+    entity: Entity, ids: Sequence[int], columns: Sequence[str], *, now: datetime, within_seconds: float = 600
+) -> dict[int, dict[str, Latest]]:
+    """The newest raw value of each column, not older than `within_seconds`; columns without one are left out. One query."""
+    if not len(ids):
+        return {}
+    wanted = Wanted(entity, tuple(columns))
+    finish = now.timestamp()
+    quads = quads_fetch(entity, ids, wanted.stored(), [Piece(RAW, finish - within_seconds, finish)])
+    known = np.unique(np.asarray(ids, dtype=np.int64))
+    places = np.searchsorted(known, quads.ids)
+    latest: dict[int, dict[str, Latest]] = {int(number): {} for number in known}
+    for name in columns:
+        for place, time, value in newest_of(wanted.instants(quads, name, places)):
+            latest[int(known[place])][name] = Latest(value, time)
+    return latest
+
+
+def newest_of(instants: Instants) -> list[tuple[int, float, float]]:
+    chosen = finer_wins(instants)  # sorted by entity and time
+    if not len(chosen.times):
+        return []
+    last = np.flatnonzero(np.concatenate((np.diff(chosen.places) != 0, [True])))
+    values = chosen.totals[last] / chosen.weights[last]
+    return list(zip(chosen.places[last].tolist(), chosen.times[last].tolist(), values.tolist(), strict=True))
+
+
+def coverage_load(entity: Entity, *, now: datetime, within_seconds: float = 600) -> dict[str, int]:
+    """Per column: how many entities had a raw value lately. For Status; one query."""
+    finish = now.timestamp()
+    names = value_columns(entity)
+    key = id_column(entity)
+    counted = ", ".join(f"count(DISTINCT {key}) FILTER (WHERE {name} IS NOT NULL)::int AS {name}" for name in names)
+    window = f"time > to_timestamp({finish - within_seconds!r}) AND time <= to_timestamp({finish!r})"
+    got = columns_fetch(f"SELECT {counted} FROM {table_name(entity, RAW)} WHERE {window}", dict.fromkeys(names, "integer"))
+    return {name: int(got[name][0]) for name in names}
+
+
+def newest_load(entity: Entity, *, now: datetime, within: timedelta = timedelta(days=1)) -> datetime | None:
+    """The time of the newest raw row of any entity of the kind within the last day. One query."""
+    window = f"time > to_timestamp({(now - within).timestamp()!r})"
+    got = columns_fetch(f"SELECT max(time) AS newest FROM {table_name(entity, RAW)} WHERE {window}", {"newest": "timestamptz"})
+    return datetime.fromtimestamp(float(got["newest"][0]), tz=UTC) if len(got["newest"]) else None

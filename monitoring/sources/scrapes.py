@@ -1,0 +1,46 @@
+"""How often each system of a source is scraped, and what follows for the windows of rate()."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from monitoring.catalog.records import System
+from monitoring.prometheus import Prometheus
+from monitoring.sources.layout import is_joined
+
+USUAL_SECONDS = 30.0  # where it cannot be measured: too few samples yet
+
+
+def scrapes_measure(
+    client: Prometheus, *, systems: Iterable[System], names: Collection[str], moments: Collection[float]
+) -> dict[str, float]:
+    """The longest scrape interval of each system at these moments; what cannot be measured is left out."""
+    out = {}
+    for system in systems:
+        name = next(name for name in system.detect if name in names)
+        found = [client.scrape_interval(name, at=at) for at in moments]
+        known = [one for one in found if one is not None]
+        if known:
+            out[system.slug] = max(known)
+    return out
+
+
+def own_scrapes(scrapes: Mapping[str, float], *, systems: Iterable[System]) -> list[float]:
+    """The intervals of what is measured itself; joined systems may be slower, and only count where they are alone."""
+    present = [system for system in systems if system.slug in scrapes]
+    own = [system for system in present if not is_joined(system)] or present
+    return [scrapes[system.slug] for system in own]
+
+
+def rate_window(step_seconds: float, *, scrape_seconds: float) -> float:
+    """Seconds of rate() so that no increment is lost between two steps, even where one scrape is missed.
+
+    A window one scrape longer than the step holds samples that span the step exactly. The second scrape makes
+    neighbours overlap: without it the increments beside a missed sample would fall between two windows.
+    """
+    return step_seconds + 2 * scrape_seconds
+
+
+def rate_windows(step_seconds: float, *, scrapes: Mapping[str, float], systems: Iterable[System]) -> dict[str, float]:
+    return {
+        system.slug: rate_window(step_seconds, scrape_seconds=scrapes.get(system.slug, min(USUAL_SECONDS, step_seconds)))
+        for system in systems
+    }

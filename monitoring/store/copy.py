@@ -1,0 +1,146 @@
+"""Numpy <-> Postgres in binary, without Python per row.
+
+In: arrays -> the body of COPY ... FROM STDIN (FORMAT BINARY). A missing `real` (NaN) becomes NULL, whose field is 4 bytes shorter:
+the rows are laid out at full width and the bytes of missing values are then cut out in one pass.
+Out: a query's columns are glued by `string_agg(float4send(c), '')` into one value each, so that one message brings whole columns.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from django.db import connection
+from numpy.typing import NDArray
+
+from monitoring.store.records import Floats, Ints
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
+TRAILER = struct.pack(">h", -1)
+REAL_ARRAY_HEAD = struct.pack(">iii", 1, 0, 700)  # one dimension, no NULLs, float4
+EPOCH_2000 = 946684800
+NAN = "'NaN'::real"
+
+SENDS = {"integer": "int4send", "smallint": "int2send", "real": "float4send", "timestamptz": "timestamptz_send"}
+WIRE_TYPES = {"integer": ">i4", "smallint": ">i2", "real": ">f4", "timestamptz": ">i8"}
+
+
+def to_microseconds(times: Floats) -> Ints:
+    return np.round((times - EPOCH_2000) * 1e6).astype(np.int64)
+
+
+def from_microseconds(values: NDArray[Any]) -> Floats:
+    return values.astype(np.float64) / 1e6 + EPOCH_2000
+
+
+def copy_body(fields: Sequence[tuple[str, NDArray[Any]]]) -> bytes:
+    """fields: (sql type, values); `real` is float64 with NaN for NULL, `timestamptz` Unix seconds, `real[]` is (n, k)."""
+    pieces: list[tuple[str, Any]] = [("fields", ">i2")]
+    for position, (kind, values) in enumerate(fields):
+        pieces.append((f"length{position}", ">i4"))
+        if kind == "real[]":
+            pieces += [(f"head{position}", "V12"), (f"size{position}", ">i4", (2,))]  # type: ignore[list-item]
+            pieces.append((f"value{position}", [("length", ">i4"), ("value", ">f4")], (values.shape[1],)))  # type: ignore[arg-type]
+        else:
+            pieces.append((f"value{position}", WIRE_TYPES[kind]))
+    layout = np.dtype(pieces)
+    table = np.zeros(len(fields[0][1]), dtype=layout)
+    table["fields"] = len(fields)
+    gaps = [position_fill(table, position, kind, values) for position, (kind, values) in enumerate(fields)]
+    return HEADER + without_gaps(table, gaps) + TRAILER
+
+
+def position_fill(table: NDArray[Any], position: int, kind: str, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Write one field of every row; returns where it is NULL, or None where it never is."""
+    value = f"value{position}"
+    table[f"length{position}"] = table.dtype[value].itemsize
+    if kind == "real[]":
+        table[f"length{position}"] += 20
+        table[f"head{position}"] = np.void(REAL_ARRAY_HEAD)
+        table[f"size{position}"] = (values.shape[1], 1)
+        table[value]["length"] = 4
+        table[value]["value"] = values
+        return None
+    if kind == "timestamptz":
+        table[value] = to_microseconds(values)
+        return None
+    table[value] = values
+    if kind != "real":
+        return None
+    missing: NDArray[np.bool_] = np.isnan(values)
+    if not missing.any():
+        return None
+    table[f"length{position}"][missing] = -1
+    return missing
+
+
+def without_gaps(table: NDArray[Any], gaps: Sequence[NDArray[np.bool_] | None]) -> bytes:
+    if all(gap is None for gap in gaps):
+        return table.tobytes()
+    # All widths are even, so half-words are cut instead of bytes: half the mask.
+    words = np.frombuffer(table, dtype=np.uint16).reshape(len(table), -1)
+    kept = np.ones(words.shape, dtype=bool)
+    for position, gap in enumerate(gaps):
+        if gap is not None:
+            first = table.dtype.fields[f"value{position}"][1] // 2  # type: ignore[index]
+            kept[:, first : first + 2] &= ~gap[:, None]
+    return words[kept].tobytes()
+
+
+def copy_in(table: str, names: Sequence[str], body: bytes) -> None:
+    statement = f"COPY {table} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
+    # Django does not translate the errors of COPY by itself.
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
+        copy.write(body)
+
+
+def columns_fetch(query: str, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Run `query` and bring its `columns` (name -> sql type) as arrays; NULL in a `real` is NaN, times are Unix seconds.
+
+    `real[]` columns come as one flat array of all elements, row after row: select their length beside them.
+    """
+    glued = ", ".join(f"string_agg({send_expression(name, kind)}, ''::bytea)" for name, kind in columns.items())
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(f"COPY (SELECT {glued} FROM ({query}) AS q) TO STDOUT (FORMAT BINARY)") as copy,
+    ):
+        reply = b"".join(copy)
+    return dict(zip(columns, fields_parse(reply, list(columns.values())), strict=True))
+
+
+def send_expression(name: str, kind: str) -> str:
+    if kind == "real[]":
+        return f"array_send({name})"
+    return f"{SENDS[kind]}(COALESCE({name}, {NAN}))" if kind == "real" else f"{SENDS[kind]}({name})"
+
+
+def fields_parse(reply: bytes, kinds: Sequence[str]) -> list[NDArray[Any]]:
+    offset = len(HEADER) + 2
+    fields = []
+    for kind in kinds:
+        (length,) = struct.unpack_from(">i", reply, offset)
+        offset += 4
+        raw = reply[offset : offset + max(length, 0)]
+        fields.append(field_parse(raw, kind))
+        offset += max(length, 0)
+    return fields
+
+
+def field_parse(raw: bytes, kind: str) -> NDArray[Any]:
+    if kind == "real[]":
+        return np.frombuffer(raw, dtype=np.uint8)
+    values = np.frombuffer(raw, dtype=WIRE_TYPES[kind])
+    if kind == "timestamptz":
+        return from_microseconds(values)
+    return values.astype(np.float64 if kind == "real" else np.int64)
+
+
+def arrays_split(raw: NDArray[np.uint8], sizes: Ints, size: int) -> tuple[NDArray[np.intp], Floats]:
+    """Of the glued `real[]` values those with `size` elements: (their row numbers, (rows, size) values)."""
+    widths = 20 + 8 * sizes
+    starts = np.concatenate(([0], np.cumsum(widths)[:-1])).astype(np.int64)
+    rows = np.flatnonzero(sizes == size)
+    cells = starts[rows][:, None] + 20 + np.arange(8 * size)[None, :]
+    block = raw[cells].reshape(len(rows), size, 8)[:, :, 4:]
+    return rows, np.ascontiguousarray(block).view(">f4")[:, :, 0].astype(np.float64)

@@ -1,0 +1,247 @@
+"""Reading: which tables hold a window, and one query that brings the rows of all of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitoring.catalog.columns import COLUMNS
+from monitoring.catalog.records import Entity, Fold, Latency
+from monitoring.store.copy import columns_fetch
+from monitoring.store.histograms import StoredHistograms, histograms_fetch
+from monitoring.store.records import Floats, Ints
+from monitoring.store.schema import LATENCY, LEVELS, PARTS, RAW, Level, bin_sql, bin_start_sql, id_column, table_name, versioned
+
+Watermarks = Mapping[tuple[str, str], float]
+ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
+PART_FOLDS = (("sum", "count"), ("sum", "sum"), ("min", "min"), ("max", "max"))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one level with start < time <= end."""
+
+    level: Level
+    start: float
+    end: float
+    spare: bool = False  # only rows whose stretch holds no raw row of the same entity
+    step: float = 0.0  # > 0: rows are added up to steps of this length inside the database
+
+
+@dataclass(frozen=True)
+class Quads:
+    """Rows of several levels alike: per column count, sum, least, greatest; a raw value counts as one."""
+
+    ids: Ints
+    versions: Ints
+    times: Floats
+    levels: Ints  # seconds of the level, 0 = raw, or ADDED_UP
+    parts: dict[str, tuple[Floats, Floats, Floats, Floats]]
+
+
+def pieces_chart(family: str, level: Level, start: float, end: float, watermarks: Watermarks, *, step: float = 0.0) -> list[Piece]:
+    """`level`, and what is newer than its watermark from finer levels.
+
+    step > 0: of `level` what is filled, where no finer rows are asked for, comes added up to this step.
+    """
+    filled = min(watermarks.get((family, level.name), start), end)
+    if not step or filled <= start:
+        return pieces_tail(family, level, start, end, watermarks)
+    return [Piece(level, start, filled, step=step), *pieces_tail(family, level, filled, end, watermarks)]
+
+
+def pieces_coarser(level: Level, start: float, end: float) -> list[Piece]:
+    """The coarser levels, for what `level` has lost or never had."""
+    return [Piece(coarser, start, math.ceil(end / coarser.seconds) * coarser.seconds) for coarser in LEVELS[LEVELS.index(level) + 1 :]]
+
+
+def pieces_tail(family: str, level: Level, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
+    """`level` and, each from the watermark of the one before, the finer ones."""
+    pieces: list[Piece] = []
+    tail = start
+    for finer in reversed(LEVELS[: LEVELS.index(level) + 1]):
+        if max(tail, start) >= end:
+            break
+        pieces.append(Piece(finer, max(tail, start), end))
+        tail = watermarks.get((family, finer.name), start)
+    return pieces
+
+
+def pieces_exact(family: str, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
+    """The window cut so that each instant is read once, from the coarsest level whose rows lie wholly inside."""
+    return pieces_cut(family, len(LEVELS) - 1, start, end, watermarks)
+
+
+def pieces_cut(family: str, rank: int, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
+    if start >= end:
+        return []
+    level = LEVELS[rank]
+    if level is RAW:
+        return [Piece(RAW, start, end)]
+    first = math.ceil(start / level.seconds) * level.seconds
+    filled = watermarks.get((family, level.name), -math.inf)
+    last = math.floor(min(end, filled) / level.seconds) * level.seconds if filled > first else first
+    if last <= first:
+        cut = pieces_cut(family, rank - 1, start, end, watermarks)
+    else:
+        before = pieces_cut(family, rank - 1, start, first, watermarks)
+        cut = [*before, Piece(level, first, last), *pieces_cut(family, rank - 1, last, end, watermarks)]
+    if rank == 1 and filled < end:  # five-minute rows that came in as such, newer than the fill
+        begin = max(first, math.floor(filled / level.seconds) * level.seconds) if math.isfinite(filled) else first
+        cut.append(Piece(level, begin, math.floor(end / level.seconds) * level.seconds, spare=True))
+    return cut
+
+
+def ids_sql(column: str, ids: Sequence[int] | Ints) -> str:
+    numbers = [int(number) for number in ids]
+    return f"{column} = {numbers[0]}" if len(numbers) == 1 else f"{column} = ANY('{{{','.join(map(str, numbers))}}}'::int[])"
+
+
+def window_sql(start: float, end: float, column: str = "time") -> str:
+    return f"{column} > to_timestamp({start!r}) AND {column} <= to_timestamp({end!r})"
+
+
+def piece_sql(family: str, piece: Piece, selected: str, ids: Sequence[int] | Ints, versions: Sequence[int] | None, extra: str = "") -> str:
+    table, key = table_name(family, piece.level), id_column(family)
+    text = f"SELECT {selected} FROM {table} o WHERE {ids_sql(key, ids)}{extra} AND {window_sql(piece.start, piece.end)}"
+    if versions is not None:
+        text += f" AND version_id = ANY('{{{','.join(str(int(version)) for version in versions)}}}'::int[])"
+    if piece.spare:
+        raw = table_name(family, RAW)
+        same = f"r.{key} = o.{key}" + (" AND r.latency = o.latency" if family == LATENCY else "")
+        inside = f"r.time > o.time - interval '{piece.level.seconds} seconds' AND r.time <= o.time"
+        window = window_sql(piece.start - piece.level.seconds, piece.end, "r.time")
+        text += f" AND NOT EXISTS (SELECT 1 FROM {raw} r WHERE {same} AND {inside} AND {window})"
+    return text
+
+
+def quad_columns(level: Level, columns: Sequence[str]) -> str:
+    """The parts of each column; a raw value stands in `sum` alone, the other parts are made after the transfer."""
+    if level is RAW:
+        return ", ".join(
+            f"NULL::real AS {name}_count, {name} AS {name}_sum, NULL::real AS {name}_min, NULL::real AS {name}_max" for name in columns
+        )
+    return ", ".join(f"{name}_{part}" for name in columns for part in PARTS)
+
+
+def version_column(family: str) -> str:
+    return "version_id" if versioned(family) else "0 AS version_id"
+
+
+def quads_sql(
+    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], versions: Sequence[int] | None
+) -> str:
+    key = id_column(entity)
+    selects = []
+    for piece in pieces:
+        level = f"{version_column(entity)}, {ADDED_UP if piece.step else piece.level.seconds} AS level"
+        if piece.step:  # only of entities without versions
+            selected = f"{key} AS id, {bin_sql(int(piece.step))} AS time, {level}, {quads_added(columns)}"
+            selects.append(f"{piece_sql(entity, piece, selected, ids, versions)} GROUP BY {key}, {bin_start_sql(int(piece.step))}")
+        else:
+            selected = f"{key} AS id, time, {level}, {quad_columns(piece.level, columns)}"
+            selects.append(piece_sql(entity, piece, selected, ids, versions))
+    return " UNION ALL ".join(selects)
+
+
+def quads_added(columns: Sequence[str]) -> str:
+    return ", ".join(f"{kind}({name}_{part}) AS {name}_{part}" for name in columns for kind, part in PART_FOLDS)
+
+
+def quads_fetch(
+    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], versions: Sequence[int] | None = None
+) -> Quads:
+    """One query. ids must not be empty."""
+    kinds = {"time": "timestamptz", "level": "integer"} | {f"{name}_{part}": "real" for name in columns for part in PARTS}
+    # What is the same in each row is not sent.
+    kinds |= {"id": "integer"} if len(ids) > 1 else {}
+    kinds |= {"version_id": "integer"} if versioned(entity) else {}
+    got = columns_fetch(quads_sql(entity, ids, columns, pieces, versions), kinds)
+    same = np.zeros(len(got["time"]), dtype=np.int64)
+    raw = got["level"] == 0
+    parts = {}
+    for name in columns:
+        count, total, low, high = (got[f"{name}_{part}"] for part in PARTS)
+        count = np.where(raw, np.isfinite(total), np.nan_to_num(count))
+        parts[name] = (count, total, np.where(raw, total, low), np.where(raw, total, high))
+    return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], got["level"], parts)
+
+
+def quads_joined(one: Quads, other: Quads) -> Quads:
+    keys = [np.concatenate((getattr(one, name), getattr(other, name))) for name in ("ids", "versions", "times", "levels")]
+    parts = {}
+    for name, (count, total, low, high) in one.parts.items():
+        more = other.parts[name]
+        parts[name] = (np.r_[count, more[0]], np.r_[total, more[1]], np.r_[low, more[2]], np.r_[high, more[3]])
+    return Quads(keys[0], keys[1], keys[2], keys[3], parts)
+
+
+def latency_fetch(
+    ids: Sequence[int] | Ints, latency: Latency, pieces: Sequence[Piece], versions: Sequence[int] | None = None
+) -> StoredHistograms:
+    """One query for the rows, one for the layouts. ids must not be empty."""
+    selected = "deployment_id, version_id, latency, time, {} AS level, layout_id, counts, sum_seconds"
+    kind = f" AND latency = {int(latency)}"
+    query = " UNION ALL ".join(piece_sql(LATENCY, piece, selected.format(piece.level.seconds), ids, versions, kind) for piece in pieces)
+    return histograms_fetch(query)
+
+
+def totals_fetch(entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece]) -> dict[str, NDArray[Any]]:
+    """Per entity and column: samples, their sum, least and greatest over all pieces, added up inside the database.
+
+    Versions of a deployment live side by side: their sums add, their counts only up to the instants that there were.
+    """
+    rows = quads_sql(entity, ids, columns, pieces, None)
+    raw = "level = 0"
+    filled = ", ".join(
+        f"CASE WHEN {raw} THEN ({name}_sum IS NOT NULL)::int::real ELSE {name}_count END AS {name}_count, {name}_sum,"
+        f" CASE WHEN {raw} THEN {name}_sum ELSE {name}_min END AS {name}_min,"
+        f" CASE WHEN {raw} THEN {name}_sum ELSE {name}_max END AS {name}_max"
+        for name in columns
+    )
+    query = f"SELECT id, level, time, {filled} FROM ({rows}) AS rows"
+    if versioned(entity):
+        folds = ", ".join(version_fold_sql(name, fold_of(entity, name)) for name in columns)
+        query = f"SELECT id, level, time, {folds} FROM ({query}) AS filled GROUP BY id, level, time"
+    sums = ", ".join(", ".join(f"{kind}({name}_{part})::real AS {name}_{part}" for kind, part in PART_FOLDS) for name in columns)
+    kinds = {"id": "integer"} | {f"{name}_{part}": "real" for name in columns for part in PARTS}
+    return columns_fetch(f"SELECT id, {sums} FROM ({query}) AS folded GROUP BY id", kinds)
+
+
+def fold_of(entity: Entity, name: str) -> Fold:
+    return next(column.fold for column in COLUMNS[entity] if column.name == name)
+
+
+def version_fold_sql(name: str, fold: Fold) -> str:
+    """How the rows of several versions at one instant become one: side by side, or of a ratio the fullest."""
+    if fold is Fold.MAX:
+        fullest = f"max({name}_sum / NULLIF({name}_count, 0)) * max({name}_count)"
+        return f"max({name}_count) AS {name}_count, {fullest} AS {name}_sum, min({name}_min) AS {name}_min, max({name}_max) AS {name}_max"
+    instants = f"LEAST(sum({name}_count), max(max({name}_count)) OVER (PARTITION BY id, level))"
+    return f"{instants} AS {name}_count, sum({name}_sum) AS {name}_sum, sum({name}_min) AS {name}_min, sum({name}_max) AS {name}_max"
+
+
+RAW_BIN_SECONDS = 60  # senders' grids differ below this
+
+
+def instants_fetch(entity: Entity, ids: Sequence[int] | Ints, column: str, pieces: Sequence[Piece], fold: str) -> dict[str, NDArray[Any]]:
+    """The fold over entities at each instant of each level: `level`, `time`, `value`, added up inside the database."""
+    rows = quads_sql(entity, ids, [column], pieces, None)
+    bins = f"CASE WHEN level = 0 THEN {bin_sql(RAW_BIN_SECONDS)} ELSE time END"
+    one = f"CASE WHEN level = 0 THEN ({column}_sum IS NOT NULL)::int::real ELSE {column}_count END"
+    means = f"""
+        SELECT id, level, {bins} AS time,
+            sum({column}_sum) / NULLIF(LEAST(sum({one}), max(max({one})) OVER (PARTITION BY id, level)), 0) AS value
+        FROM ({rows}) AS rows GROUP BY 1, 2, 3"""
+    if fold == Fold.MAX and versioned(entity):
+        means = f"SELECT id, level, {bins} AS time, max({column}_sum / NULLIF({one}, 0)) AS value FROM ({rows}) AS rows GROUP BY 1, 2, 3"
+    elif not versioned(entity):
+        means = (
+            f"SELECT id, level, {bins} AS time, sum({column}_sum) / NULLIF(sum({one}), 0) AS value FROM ({rows}) AS rows GROUP BY 1, 2, 3"
+        )
+    folded = {"sum": "sum", "mean": "avg", "max": "max"}[fold]
+    query = f"SELECT level, time, {folded}(value)::real AS value FROM ({means}) AS means WHERE value IS NOT NULL GROUP BY 1, 2"
+    return columns_fetch(query, {"level": "integer", "time": "timestamptz", "value": "real"})

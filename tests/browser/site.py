@@ -1,0 +1,141 @@
+"""A whole Headroom in this process for the browser: demo fleet, an admin, a web server, and a watch over what a page complains of."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.management import call_command
+from django.test import Client
+from django.test.testcases import LiveServerThread
+from django.utils import timezone
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+
+from capacity.analysis.status import status_update
+from capacity.demo import demo_live, demo_load, demo_remove
+from monitoring.models import Accelerator, Deployment, Node, Team, User
+from monitoring.rollups import rollups_fill
+
+CHROMIUM = os.environ.get("HEADROOM_CHROMIUM", "/usr/bin/chromium")
+LAUNCH = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+EMAIL, PASSWORD = "admin@example.com", "correct horse battery staple"
+GRAVE = ("serious", "critical")
+# What a browser says although nothing is wrong with the page.
+HARMLESS = (
+    "Failed to load resource: the server responded with a status of 404",
+    "Failed to load resource: the server responded with a status of 403",
+)
+
+
+@dataclass
+class Watch:
+    """Collects what must not happen on any page: errors in the console, broken scripts, refusals of the content policy."""
+
+    complaints: list[str] = field(default_factory=list)
+
+    def over(self, page: Page) -> None:
+        page.on("console", self.heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+
+    def heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(HARMLESS):
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@contextmanager
+def site_serve(*, host: str = "127.0.0.1") -> Iterator[str]:
+    """The address of a web server over the current database."""
+    settings.ALLOWED_HOSTS = ["*"]
+    thread = LiveServerThread(host, StaticFilesHandler)
+    thread.daemon = True
+    thread.start()
+    thread.is_ready.wait()
+    if thread.error:
+        raise thread.error
+    try:
+        yield f"http://{host}:{thread.port}"
+    finally:
+        thread.terminate()
+
+
+def admin_make() -> User:
+    call_command("createcachetable")  # rate limits of the login form live there
+    found = User.objects.filter(email=EMAIL).first()
+    return found or User.objects.create_superuser(EMAIL, PASSWORD, name="Ada Admin")
+
+
+def demo_make(*, days: int, now: datetime | None = None) -> None:
+    now = now or timezone.now()
+    demo_load(now=now, days=days)
+    rollups_fill(now=now)
+    status_update(now=now)
+
+
+def demo_freshen() -> None:
+    """As the beat would: the minutes since it was loaded, and the status."""
+    now = timezone.now()
+    demo_live(now=now)
+    status_update(now=now)
+
+
+def demo_unmake() -> None:
+    demo_remove()
+    User.objects.filter(email=EMAIL).delete()
+
+
+def session_of(user: User) -> str:
+    """Signed in without the login form, which has its own test and takes a slow hash."""
+    client = Client()
+    client.force_login(user)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def signed_in(context: BrowserContext, address: str, *, session: str) -> BrowserContext:
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": address}])
+    return context
+
+
+def axe_grave(page: Page) -> list[str]:
+    """Violations that axe calls serious or critical, one line each."""
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']} ({each['impact']}): {each['nodes'][0]['html'][:160]}" for each in found if each["impact"] in GRAVE]
+
+
+def page_addresses() -> dict[str, str]:
+    """Every page of a signed-in admin, by the name of its picture."""
+    pages = {
+        "fleet": "/",
+        "fleet-search": "/?q=chat",
+        "accelerators": "/accelerators/",
+        "setup": "/setup/",
+        "sources": "/sources/",
+        "source-new": "/sources/new/",
+        "teams": "/teams/",
+        "keys": "/keys/",
+        "status": "/status/",
+        "account": "/account/",
+        "slos": "/slos/",
+        "not-found": "/deployments/999999999/",
+    }
+    for name in ("chat-70b", "fraud-score", "vision-qc", "recsys-train"):
+        if row := Deployment.objects.filter(name=name).first():
+            pages[f"deployment-{name}"] = f"/deployments/{row.pk}/"
+    if row := Deployment.objects.filter(name="chat-70b").first():
+        pages["deployment-open"] = f"/deployments/{row.pk}/?open=queue,power,skew"
+        pages["deployment-28d"] = f"/deployments/{row.pk}/?from=now-28d&to=now"
+        pages["slo"] = f"/deployments/{row.pk}/slo/"
+        pages["deployment-edit"] = f"/deployments/{row.pk}/edit/"
+    if accelerator := Accelerator.objects.filter(placements__isnull=False).first():
+        pages["accelerator"] = f"/accelerators/{accelerator.pk}/"
+    if node := Node.objects.filter(accelerators__isnull=False).first():
+        pages["node"] = f"/nodes/{node.pk}/"
+    if team := Team.objects.first():
+        pages["team"] = f"/teams/{team.pk}/"
+    return pages
+
+
+PUBLIC = {"login": "/accounts/login/", "password-reset": "/accounts/password/reset/"}

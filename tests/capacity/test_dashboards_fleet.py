@@ -1,0 +1,172 @@
+"""Fleet: worst first, found, filtered, exported, in a fixed number of queries, and never another team's."""
+
+import csv
+import io
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from capacity.models import DeploymentStatus, Verdict
+from monitoring.models import Deployment, DeploymentState, Event, EventKind, Slo
+from tests.factories import (
+    make_accelerator,
+    make_admin,
+    make_cluster,
+    make_deployment,
+    make_member,
+    make_node,
+    make_placement,
+    make_replica,
+    make_team,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def judged(name: str, verdict: Verdict, **fields: object) -> Deployment:
+    row = make_deployment(name, **fields)
+    DeploymentStatus.objects.create(
+        deployment=row, verdict=verdict, as_of=timezone.now(), text=f"{name} says so.", latency=1, percentile=0.95
+    )
+    return row
+
+
+def fleet_of(size: int) -> None:
+    cluster = make_cluster()
+    rows = Deployment.objects.bulk_create(
+        Deployment(cluster=cluster, namespace="n", workload=f"w{i}", model_name="m", name=f"model-{i:04}") for i in range(size)
+    )
+    DeploymentStatus.objects.bulk_create(
+        DeploymentStatus(deployment=row, verdict=Verdict.OK, as_of=timezone.now(), latency=1 + i % 3, percentile=0.95, limit_ratio=0.4)
+        for i, row in enumerate(rows)
+    )
+    Slo.objects.bulk_create(Slo(deployment=row, latency=1, threshold_seconds=1.0) for row in rows)
+    node = make_node(cluster=cluster)
+    for row in rows[:20]:
+        make_placement(make_replica(row), accelerator=make_accelerator(node))
+
+
+def queries_for(client: Client, path: str) -> int:
+    client.get(path)  # the session and the actor are warm
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+def names_in(page: str, *names: str) -> list[str]:
+    table = page[page.index("<table") :]
+    return sorted(names, key=table.index)
+
+
+def test_the_worst_come_first(client: Client) -> None:
+    for name, verdict in (("fine", Verdict.OK), ("broken", Verdict.BREAKS), ("silent", Verdict.NO_DATA), ("warned", Verdict.WARNING)):
+        judged(name, verdict)
+    client.force_login(make_admin())
+    page = client.get("/").content.decode()
+    assert names_in(page, "fine", "broken", "silent", "warned") == ["broken", "warned", "silent", "fine"]
+    assert "1 of 4 deployments breaks its SLO" in page
+
+
+def test_a_column_sorts_both_ways(client: Client) -> None:
+    for name, rate in (("quiet-one", 1.0), ("loud-one", 50.0)):
+        row = judged(name, Verdict.OK)
+        DeploymentStatus.objects.filter(deployment=row).update(requests_per_second=rate)
+    client.force_login(make_admin())
+    assert names_in(client.get("/?sort=-requests").content.decode(), "quiet-one", "loud-one") == ["loud-one", "quiet-one"]
+    assert names_in(client.get("/?sort=requests").content.decode(), "quiet-one", "loud-one") == ["quiet-one", "loud-one"]
+
+
+def test_search_and_chips_narrow_the_table(client: Client) -> None:
+    judged("chat-70b", Verdict.BREAKS)
+    judged("embed-e5", Verdict.OK)
+    judged("old-one", Verdict.OK, state=DeploymentState.ARCHIVED)
+    client.force_login(make_admin())
+    table = client.get("/?q=chat").content.decode().split("<table")[1]
+    assert "chat-70b" in table
+    assert "embed-e5" not in table
+    assert "old-one" in client.get("/?show=archived").content.decode()
+    assert "embed-e5" not in client.get("/?show=breaks").content.decode().split("<table")[1]
+
+
+def test_the_number_of_queries_does_not_grow_with_the_fleet(client: Client) -> None:
+    client.force_login(make_admin())
+    fleet_of(3)
+    few = queries_for(client, "/")
+    fleet_of(150)
+    assert queries_for(client, "/") == few
+    fleet_of(300)
+    assert queries_for(client, "/") <= few
+    assert few <= 45
+
+
+def test_a_large_fleet_adds_up_its_tiles_after_the_page(client: Client) -> None:
+    fleet_of(201)
+    client.force_login(make_admin())
+    page = client.get("/").content.decode()
+    assert 'hx-get="/fleet/tiles/' in page
+    assert "SLO met now" not in page
+    assert "SLO met now" in client.get("/fleet/tiles/", headers={"HX-Request": "true"}).content.decode()
+
+
+def test_the_number_of_queries_of_accelerators_does_not_grow(client: Client) -> None:
+    client.force_login(make_admin())
+    fleet_of(3)
+    few = queries_for(client, "/accelerators/")
+    fleet_of(60)
+    assert queries_for(client, "/accelerators/") == few
+
+
+def test_a_team_sees_its_own_and_nothing_of_another(client: Client) -> None:
+    ours, theirs = make_team(), make_team()
+    judged("our-model", Verdict.OK, team=ours)
+    foreign = judged("their-model", Verdict.BREAKS, team=theirs)
+    Event.objects.create(deployment=foreign, kind=EventKind.DEPLOY, at=timezone.now(), title="their secret", dedup_key="x")
+    client.force_login(make_member(ours))
+    for path in ("/", "/fleet.csv", "/accelerators/", "/?q=their", "/?show=breaks"):
+        page = client.get(path).content.decode()
+        assert "their-model" not in page
+        assert "their secret" not in page
+    for path in ("", "panels/latency/table/", "panels/latency.csv", "panels/power/"):
+        assert client.get(f"/deployments/{foreign.pk}/{path}", headers={"HX-Request": "true"}).status_code == 404
+
+
+def test_a_shared_accelerator_shows_others_without_a_name(client: Client) -> None:
+    ours, theirs = make_team(), make_team()
+    mine, foreign = judged("our-model", Verdict.OK, team=ours), judged("their-model", Verdict.OK, team=theirs)
+    card = make_accelerator(make_node())
+    make_placement(make_replica(mine), accelerator=card, share=0.5)
+    make_placement(make_replica(foreign), accelerator=card, share=0.5)
+    client.force_login(make_member(ours))
+    for path in ("/accelerators/", f"/accelerators/{card.pk}/", f"/nodes/{card.node_id}/"):
+        page = client.get(path).content.decode()
+        assert "our-model" in page
+        assert "others" in page
+        assert "their-model" not in page
+
+
+def test_csv_has_units_in_its_header_and_no_formula(client: Client) -> None:
+    judged("=cmd()", Verdict.OK)
+    client.force_login(make_admin())
+    reply = client.get("/fleet.csv")
+    rows = list(csv.reader(io.StringIO(reply.content.decode())))
+    assert "requests [req/s]" in rows[0]
+    assert rows[1][0] == "'=cmd()"
+    assert len(rows[1]) == len(rows[0])
+
+
+def test_an_empty_install_says_what_to_do(client: Client) -> None:
+    client.force_login(make_admin())
+    assert "Connect the Prometheus you have" in client.get("/").content.decode()
+    client.force_login(make_member(make_team()))
+    assert "an admin of this install" in client.get("/").content.decode()
+
+
+def test_a_range_that_cannot_be_read_is_named_and_the_page_still_stands(client: Client) -> None:
+    judged("chat-70b", Verdict.OK)
+    client.force_login(make_admin())
+    page = client.get("/?from=yesterdayish").content.decode()
+    assert "yesterdayish" in page
+    assert "chat-70b" in page

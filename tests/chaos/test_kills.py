@@ -1,0 +1,138 @@
+"""kill -9 of web, worker, beat and Postgres while Headroom polls and imports: no hole, no double, healthy within 30 s."""
+
+import http.client
+import os
+import signal
+import time
+import urllib.error
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from tests.capacity.test_supervisor_runs import Instance
+from tests.servers.fleet import Truth, fleet_write
+from tests.servers.model_servers import node_exporter
+from tests.servers.processes import wait_until
+from tests.servers.prometheus import PrometheusServer
+from tests.servers.test_real_input import STEP, Headroom, headroom_start, headroom_stop
+
+pytestmark = pytest.mark.xdist_group("chaos")
+DAYS, SCRAPE_SECONDS = 4, 2.0
+CHILDREN = {"worker": ("celery", " worker "), "postgres": ("bin/postgres",), "web": ("gunicorn",), "beat": ("celery", " beat ")}
+HEALTHY_SECONDS = 30.0
+
+
+@dataclass
+class Survived:
+    truth: Truth
+    prometheus: PrometheusServer
+    headroom: Headroom
+    run: dict[str, Any]
+    healthy_seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def query(self, text: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect((self.headroom.data / "secrets" / "database_url").read_text(), autocommit=True) as database:
+            return database.execute(text.encode()).fetchall()
+
+
+def is_healthy(instance: Instance, name: str, *, killed: int, since: str) -> bool:
+    """Another process does its work, pages answer, and jobs that began after the kill have ended."""
+    if instance.child(*CHILDREN[name]) in (None, killed) or instance.status("/readyz") != 200:
+        return False
+    with suppress(psycopg.Error):
+        began = f"SELECT count(*) FROM monitoring_jobslot WHERE started_at > '{since}' AND finished_at IS NOT NULL AND error = ''"
+        return int(str(instance.ask(began))) >= 2
+    return False
+
+
+def kill(instance: Instance, name: str) -> float:
+    """Seconds until it is healthy again."""
+    pid, since = instance.child(*CHILDREN[name]), str(instance.ask("SELECT now()"))
+    assert pid
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: is_healthy(instance, name, killed=pid, since=since), seconds=2 * HEALTHY_SECONDS, what=f"{name} to be healthy")
+    return time.monotonic() - began
+
+
+def connect(headroom: Headroom, url: str, *, instance: Instance) -> dict[str, Any]:
+    port = int(url.rpartition(":")[2])
+    headroom.call("allowed-addresses", {"network": "127.0.0.1/32", "port": port, "reason": "the test"})
+    source = int(headroom.call("sources", {"name": "real", "url": url, "cluster": "real", "step_seconds": STEP})["id"])
+    assert headroom.call(f"sources/{source}/test", {})["finding"]["ok"]
+    # Measured on the planted history, a step of two minutes; polling would stay four minutes behind.
+    instance.ask(f"UPDATE monitoring_source SET scrape_interval_seconds = {SCRAPE_SECONDS} RETURNING id")
+    wait_until(lambda: headroom.call(f"sources/{source}")["watermark"] is not None, seconds=60, what="the first poll")
+    run: dict[str, Any] = headroom.call(f"sources/{source}/import", {"days": DAYS})
+    return run
+
+
+def import_done(headroom: Headroom, run: int) -> bool:
+    with suppress(urllib.error.URLError, http.client.HTTPException, OSError):
+        return bool(headroom.call(f"imports/{run}")["state"] == "done")
+    return False
+
+
+@pytest.fixture(scope="module")
+def survived(tmp_path_factory: pytest.TempPathFactory, rounds: int) -> Iterator[Survived]:
+    folder = tmp_path_factory.mktemp("chaos")
+    with ExitStack() as stack:
+        truth = fleet_write(folder, end=time.time() // 120 * 120, days=DAYS)
+        prometheus = PrometheusServer(
+            folder / "prometheus", scrape_seconds=SCRAPE_SECONDS, targets=[stack.enter_context(node_exporter(folder))]
+        )
+        prometheus.backfill(truth.files)
+        stack.enter_context(prometheus)
+        prometheus.wait_for_value("count_over_time(node_load1[1m]) > 3", seconds=60)
+        headroom = headroom_start(folder / "data")
+        stack.callback(headroom_stop, headroom)
+        instance = Instance(headroom.data, headroom.port, headroom.process)
+        run = connect(headroom, prometheus.url, instance=instance)
+        seconds: dict[str, list[float]] = {name: [] for name in CHILDREN}
+        for _ in range(rounds):
+            for name in CHILDREN:
+                seconds[name].append(kill(instance, name))
+        wait_until(lambda: import_done(headroom, run["id"]), seconds=300, what="the import")
+        done = instance.ask("SELECT now()")
+        caught_up = f"SELECT count(*) FROM monitoring_source WHERE watermark > '{done}'"
+        wait_until(lambda: instance.ask(caught_up) == 1, seconds=120, what="the poll to pass the last kill")
+        yield Survived(truth, prometheus, headroom, headroom.call(f"imports/{run['id']}"), seconds)
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_it_is_healthy_again_within_30_seconds(survived: Survived, name: str) -> None:
+    print(name, [round(seconds, 1) for seconds in survived.healthy_seconds[name]])
+    assert max(survived.healthy_seconds[name]) < HEALTHY_SECONDS
+
+
+def test_the_import_is_complete(survived: Survived) -> None:
+    assert (survived.run["state"], survived.run["error"]) == ("done", "")
+    assert survived.query("SELECT count(*) FROM monitoring_importchunk WHERE state NOT IN ('stored', 'empty')") == [(0,)]
+
+
+def test_polling_left_no_hole_and_no_double(survived: Survived) -> None:
+    """Every step of the polled stretch is there once."""
+    polled = "FROM node_sample WHERE time > (SELECT created_at FROM monitoring_importrun)"
+    (number, once, first, last) = survived.query(f"SELECT count(*), count(DISTINCT time), min(time), max(time) {polled}")[0]
+    assert number == once == (last - first).total_seconds() / STEP + 1
+
+
+@pytest.mark.parametrize("quarter", range(1, DAYS * 4 - 1))
+def test_requests_of_every_six_hours_equal_promql(survived: Survived, quarter: int) -> None:
+    """Counted twice or lost, they would differ."""
+    end = (float(survived.truth.times[-1]) - quarter * 21600) // 21600 * 21600
+    expr = f'sum(increase(vllm:request_success_total{{model_name="llama-3.1-8b"}}[6h] @ {end:.0f}))'
+    seen = survived.prometheus.value(
+        f'count(count_over_time(vllm:request_success_total{{model_name="llama-3.1-8b"}}[6h] @ {end:.0f}) > 170)'
+    )
+    _, values = survived.headroom.line("llama-3.1-8b", "requests_per_second", start=end - 21600, end=end, points=6)
+    if seen:  # a window that the planted gap cuts is judged by its hours below
+        assert np.nanmean(values) * 21600 == pytest.approx(survived.prometheus.value(expr), rel=0.01)
+    counts = 'max(count_over_time(vllm:request_success_total{model_name="llama-3.1-8b"}[1h] @ %d))'
+    held = [survived.prometheus.value(counts % (end - 21600 + 3600 * (hour + 1))) or 0 for hour in range(6)]
+    assert np.isfinite(values[np.array(held) >= 20]).all()  # of 30 samples an hour

@@ -1,0 +1,66 @@
+"""Tests run against a real Postgres and may talk to this machine only.
+
+DATABASE_URL unset: the built-in Postgres is started for the run. Everything else a test needs is set here, before
+Django reads its settings (so DJANGO_SETTINGS_MODULE stands here and not in pyproject.toml).
+"""
+
+import ipaddress
+import os
+import socket
+import tempfile
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from capacity.supervisor.postgres import Postgres
+from tests.embedded import postgres_end, postgres_start
+
+DEFAULTS = {
+    "DJANGO_SETTINGS_MODULE": "capacity.config.settings",
+    "HEADROOM_SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests-only",
+    "HEADROOM_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "HEADROOM_DEBUG": "1",  # static files as they lie in the source
+    "HEADROOM_LOG_LEVEL": "WARNING",
+}
+started: list[Postgres] = []
+connect_anywhere = socket.socket.connect
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("HEADROOM_STATIC_ROOT", tempfile.mkdtemp(prefix="headroom-static-"))
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if not os.environ.get("DATABASE_URL"):
+        server = postgres_start()
+        started.append(server)
+        os.environ["DATABASE_URL"] = server.url  # workers of xdist inherit it; each has a database of its own
+    assert settings.DATABASES  # from here on Django is configured
+    socket.socket.connect = connect_here_only  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Fixtures that use models, brought in once Django is configured; tests/browser/conftest.py may be read before or after that."""
+    session.config.pluginmanager.import_plugin("tests.browser.stage")
+    session.config.pluginmanager.import_plugin("tests.cleaning")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    socket.socket.connect = connect_anywhere  # type: ignore[method-assign]
+    for server in started:
+        postgres_end(server)
+
+
+def connect_here_only(self: socket.socket, address: Any) -> None:
+    """A test that would reach out fails, with the address in its message."""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and not is_here(str(address[0])):
+        raise AssertionError(f"a test tried to connect to {address}: tests talk to this machine only")
+    connect_anywhere(self, address)
+
+
+def is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,150 @@
+"""Two teams that must not see each other, everything they own, and everybody who may knock."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from typing import Any
+
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from capacity.models import DeploymentStatus, Verdict
+from monitoring.access import audit, invite_create, key_create, secret_encrypt
+from monitoring.models import AllowedAddress, Event, ImportRun, Membership, Role, Scope, Slo, Source, Team, TeamRule, User, Version
+from tests.factories import (
+    make_accelerator,
+    make_admin,
+    make_cluster,
+    make_deployment,
+    make_member,
+    make_node,
+    make_placement,
+    make_replica,
+    make_source,
+    make_team,
+)
+
+OWN, RIVAL, INSTALL = "zqown", "zqrival", "zqinstall"
+SECRET = "zqsecret-of-the-source-1234"
+# Ids nobody else has, so that they can be looked for in a body.
+OWN_IDS, RIVAL_IDS, INSTALL_IDS = 710_000_000, 820_000_000, 930_000_000
+PEOPLE = ("foreign viewer", "foreign editor", "foreign admin", "own viewer", "own editor", "own admin", "root")
+KEYS = ("ingest key", "foreign ro key", "foreign rw key", "own ro key", "own rw key", "install ro key", "install rw key")
+ROLES = ("nobody", *PEOPLE, *KEYS)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A team with one of everything."""
+
+    team: Team
+    ids: dict[str, int]
+    people: dict[str, User]
+
+
+class World:
+    """Built once; each knock is rolled back by the test."""
+
+    def __init__(self) -> None:
+        self.cluster = make_cluster("shared-cluster")
+        self.node = make_node("shared-node", cluster=self.cluster)
+        self.gpu = make_accelerator(self.node, uuid="GPU-shared")
+        self.root = make_admin("root@example.com")  # pages that refuse name the admins on purpose
+        self.own = self.side(OWN, OWN_IDS)
+        self.rival = self.side(RIVAL, RIVAL_IDS)
+        self.ids = self.own.ids | self.install(self.own.team)
+        self.doors = {"nobody": Door()} | self.person_doors() | self.key_doors()
+
+    def side(self, word: str, first: int) -> Side:
+        team = make_team(f"{word}-team", pk=first + 1)
+        deployment = make_deployment(f"{word}-model", pk=first + 2, team=team, cluster=self.cluster, namespace=f"{word}-space")
+        version = Version.objects.create(pk=first + 3, deployment=deployment, name=f"{word}-version")
+        node = make_node(f"{word}-node", cluster=self.cluster, pk=first + 4)
+        gpu = make_accelerator(node, pk=first + 5, uuid=f"GPU-{word}")
+        now = timezone.now()
+        replica = make_replica(deployment, pk=first + 6, name=f"{word}-replica", version=version, node=node, last_seen_at=now)
+        make_placement(replica, accelerator=gpu)
+        shared = make_replica(deployment, name=f"{word}-replica-2", version=version, node=self.node, last_seen_at=now)
+        make_placement(shared, accelerator=self.gpu, share=0.5)
+        DeploymentStatus.objects.create(
+            deployment=deployment, verdict=Verdict.BREAKS, text=f"{word}-text", since=now, requests_per_second=1
+        )
+        Slo.objects.create(deployment=deployment, latency=1, threshold_seconds=0.5)
+        event = Event.objects.create(
+            pk=first + 7, deployment=deployment, kind="note", at=now - timedelta(hours=1), title=f"{word}-event", dedup_key=f"hand {word}"
+        )
+        people = {role: make_member(team, role=role, email=f"{word}-{role}@example.com") for role in Role.values}
+        invite, _ = invite_create(f"{word}-guest@example.com", invited_by=people["admin"], team=team)
+        key, _ = key_create(f"{word}-key", scope=Scope.READ, created_by=people["admin"], team=team)
+        audit(f"{word}-editor@example.com", "deployment.change", f"deployment {word}-model")
+        ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk}
+        membership = Membership.objects.get(team=team, role=Role.VIEWER)
+        return Side(team, ids | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
+
+    def install(self, team: Team) -> dict[str, int]:
+        source = make_source(
+            "prod-eu",  # its name is on Status for everybody; address, state and secret are not
+            pk=INSTALL_IDS + 1,
+            url=f"http://{INSTALL}.example.com:9090",
+            cluster=self.cluster,
+            secret=secret_encrypt(SECRET),
+        )
+        Source.objects.filter(pk=source.pk).update(
+            auth="bearer", state_text=f"{INSTALL}-state", next_poll_at=timezone.now() + timedelta(days=1)
+        )
+        run = ImportRun.objects.create(pk=INSTALL_IDS + 2, source=source, days=1, end_at=timezone.now())
+        rule = TeamRule.objects.create(pk=INSTALL_IDS + 3, position=1, namespace=f"{INSTALL}-*", team=team)
+        allowed = AllowedAddress.objects.create(pk=INSTALL_IDS + 4, network="10.99.0.0/16", reason=f"{INSTALL}-reason")
+        make_deployment(f"{INSTALL}-unassigned", pk=INSTALL_IDS + 5, cluster=self.cluster)
+        return {"source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
+
+    def person_doors(self) -> dict[str, "Door"]:
+        sides = {"own": self.own, "foreign": self.rival}
+        people = {f"{name} {role}": side.people[role] for name, side in sides.items() for role in Role.values}
+        return {name: Door(user=user) for name, user in (people | {"root": self.root}).items()}
+
+    def key_doors(self) -> dict[str, "Door"]:
+        kinds = {"ro": Scope.READ, "rw": Scope.ADMIN}
+        teams = {"own": self.own.team, "foreign": self.rival.team, "install": None}
+        keys = {f"{name} {kind} key": (scope, team) for name, team in teams.items() for kind, scope in kinds.items()}
+        made = {name: key_create("door", scope=scope, created_by=None, team=team)[1] for name, (scope, team) in keys.items()}
+        return {
+            name: Door(key=text)
+            for name, text in (made | {"ingest key": key_create("door", scope=Scope.INGEST, created_by=None)[1]}).items()
+        }
+
+    def hidden_from(self, role: str) -> list[str]:
+        """Words and ids that must not stand in any answer to this role."""
+        own, rival = [OWN, str(OWN_IDS)[:6]], [RIVAL, str(RIVAL_IDS)[:6]]
+        install = [INSTALL, str(INSTALL_IDS)[:6], "10.99."]
+        if role in ("root", "install rw key"):
+            return [SECRET]
+        if role == "install ro key":  # reads every team, but neither sources nor the audit trail
+            return [SECRET, f"{INSTALL}.example.com", f"{INSTALL}-state", "10.99."]
+        if role.startswith("own"):
+            return [SECRET, *rival, *install]
+        return [SECRET, *own, *install] if role.startswith("foreign") else [SECRET, *own, *rival, *install]
+
+
+class Door:
+    """How one of them knocks: by session, by key, or as nobody."""
+
+    def __init__(self, *, user: User | None = None, key: str = "") -> None:
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.cookies: SimpleCookie = SimpleCookie()
+        if user:
+            client = Client()
+            client.force_login(user)
+            self.cookies = client.cookies
+
+    def knock(self, method: str, path: str, **headers: str) -> HttpResponse:
+        client = Client(headers=self.headers | headers, raise_request_exception=False, REMOTE_ADDR="203.0.113.7")
+        client.cookies = SimpleCookie({name: morsel.value for name, morsel in self.cookies.items()})
+        extra: dict[str, Any] = {"data": "", "content_type": "application/json"} if path.startswith("/api/") and method != "get" else {}
+        return getattr(client, method)(path, **extra)  # type: ignore[no-any-return]
+
+
+def bodies_of(answer: HttpResponse) -> str:
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+    return body.decode("utf-8", "replace") + " ".join(f"{name}: {value}" for name, value in answer.items() if name != "Location")

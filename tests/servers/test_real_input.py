@@ -1,0 +1,305 @@
+"""The main job end to end: `make up`, a real Prometheus with 28 days of history and live servers, the numbers compared.
+
+Headroom runs as its own supervisor starts it and is used through its API only. Prometheus is reached through a proxy
+that can go away while Prometheus goes on scraping: then it has data for the time in which Headroom saw nothing.
+"""
+
+import csv
+import hashlib
+import http.cookiejar
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from tests.servers.faults import FaultProxy
+from tests.servers.fleet import Truth, fleet_write
+from tests.servers.load import load_run
+from tests.servers.model_servers import ModelServer, bentoml_server, kserve_server, node_exporter
+from tests.servers.processes import free_port, wait_until
+from tests.servers.prometheus import PrometheusServer
+
+pytestmark = pytest.mark.xdist_group("real_input")
+ROOT = Path(__file__).resolve().parents[2]
+SCRAPE, STEP, DAYS = 5.0, 15, 28
+AWAY_SECONDS = 120.0
+KEY = "hr_rw_realinpt_" + "k" * 43
+
+
+@dataclass
+class Headroom:
+    """A running install, used as a client uses it."""
+
+    data: Path
+    port: int
+    process: subprocess.Popen[str]
+
+    def call(self, path: str, body: object = None, *, method: str = "") -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v1/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+            method=method or ("GET" if body is None else "POST"),
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)
+
+    def deployment(self, model: str) -> int:
+        found = [one for one in self.call("deployments?limit=200")["results"] if one["model_name"] == model]
+        assert len(found) == 1, found
+        return int(found[0]["id"])
+
+    def line(self, model: str, column: str, *, start: float, end: float, points: int = 500) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        query = urllib.parse.urlencode({"columns": column, "from": f"{start:.0f}000", "to": f"{end:.0f}000", "points": points})
+        found = self.call(f"deployments/{self.deployment(model)}/series?{query}")["columns"][column]
+        values = np.array([np.nan if value is None else value for value in found["mean"]], dtype=float)
+        return np.array(found["times"], dtype=float), values
+
+    def quantile(self, model: str, quantile: float, *, start: float, end: float) -> float:
+        query = urllib.parse.urlencode({"from": f"{start:.0f}000", "to": f"{end:.0f}000", "points": 1, "quantiles": quantile})
+        found = self.call(f"deployments/{self.deployment(model)}/latency?{query}")
+        return float(found["quantiles"][f"{quantile:g}"][0])
+
+
+class Person:
+    """A browser without a screen: signs in with what `make up` printed, opens pages."""
+
+    def __init__(self, headroom: Headroom) -> None:
+        self.base = f"http://127.0.0.1:{headroom.port}"
+        self.jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
+        page = self.open("/accounts/login/")
+        token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+        password = (headroom.data / "secrets" / "admin_password").read_text().strip()
+        form = {"csrfmiddlewaretoken": token, "login": "admin@localhost", "password": password}
+        self.open("/accounts/login/", urllib.parse.urlencode(form).encode())
+
+    def open(self, path: str, body: bytes | None = None) -> str:
+        with self.opener.open(self.base + path, body, timeout=60) as reply:
+            return str(reply.read().decode())
+
+
+def headroom_start(data: Path) -> Headroom:
+    port = free_port()
+    environment = {"PATH": "/usr/bin:/bin", "HEADROOM_DATA": str(data), "PORT": str(port)}
+    words = [sys.executable, "-m", "capacity.supervisor", "up"]
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("  Stop"):
+            break
+    else:
+        raise AssertionError(f"it did not start:\n{said}")
+    with psycopg.connect((data / "secrets" / "database_url").read_text(), autocommit=True) as database:
+        database.execute(
+            "INSERT INTO monitoring_key (name, prefix, secret_digest, scope, created_at) VALUES ('test', %s, %s, 'admin', now())",
+            [KEY.split("_")[2], hashlib.sha256(KEY.encode()).hexdigest()],
+        )
+    return Headroom(data, port, process)
+
+
+@dataclass
+class World:
+    truth: Truth
+    prometheus: PrometheusServer
+    headroom: Headroom
+    servers: dict[str, ModelServer]
+    source: int
+    finding: dict[str, Any]
+    run: dict[str, Any]
+    away: tuple[float, float]
+    loaded: tuple[float, float]
+
+    def value(self, expr: str) -> float:
+        found = self.prometheus.value(expr)
+        assert found is not None, expr
+        return found
+
+
+def history_make(folder: Path) -> tuple[Truth, PrometheusServer]:
+    truth = fleet_write(folder, end=time.time() // 120 * 120, days=DAYS)
+    prometheus = PrometheusServer(folder / "prometheus", scrape_seconds=SCRAPE)
+    prometheus.backfill(truth.files)
+    return truth, prometheus
+
+
+def source_connect(headroom: Headroom, url: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """What a newcomer does: add the source, test it, import four weeks."""
+    port = int(url.rpartition(":")[2])
+    body = {"name": "real", "url": url, "cluster": "real", "step_seconds": STEP}
+    source = int(headroom.call("sources", body)["id"])
+    finding = headroom.call(f"sources/{source}/test", {})["finding"]
+    if not finding["ok"]:
+        assert finding["block"] == {"address": "127.0.0.1", "port": port}
+        headroom.call("allowed-addresses", {"network": "127.0.0.1/32", "port": port, "reason": "the test"})
+        finding = headroom.call(f"sources/{source}/test", {})["finding"]
+    return source, finding, headroom.call(f"sources/{source}/import", {"days": DAYS})
+
+
+def load_start(servers: list[ModelServer], *, seconds: float) -> list[threading.Thread]:
+    threads = [
+        threading.Thread(
+            target=load_run, args=(one.url,), kwargs={"good": one.good, "bad": one.bad, "per_second": 8.0, "seconds": seconds}, daemon=True
+        )
+        for one in servers
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("real")
+    os.chmod(folder.parent, 0o755)
+    with ExitStack() as stack:
+        truth, prometheus = history_make(folder)
+        servers = {one.system: one for one in (stack.enter_context(kserve_server(folder)), stack.enter_context(bentoml_server(folder)))}
+        prometheus.targets = [stack.enter_context(node_exporter(folder)), *(one.target for one in servers.values())]
+        stack.enter_context(prometheus)
+        proxy = stack.enter_context(FaultProxy(prometheus.url, lambda path, words: None))
+        headroom = headroom_start(folder / "data")
+        stack.callback(headroom_stop, headroom)
+        for name in ("request_predict_seconds_count", "bentoml_service_request_total", "node_load1"):
+            prometheus.wait_for_value(f"count_over_time({name}[1m]) > 3", seconds=60)
+        source, finding, run = source_connect(headroom, proxy.url)
+        loaded = time.time()
+        threads = load_start(list(servers.values()), seconds=AWAY_SECONDS + 90)
+        look_until(lambda: headroom.call(f"imports/{run['id']}")["state"] == "done", seconds=420, what="the import")
+        away = time.time()
+        proxy.__exit__(None, None, None)  # nothing listens there now
+        time.sleep(AWAY_SECONDS)  # real minutes: the processes of the supervisor live by the machine's clock
+        proxy.__enter__()
+        back = time.time()
+        for thread in threads:
+            thread.join()
+        done = time.time()
+        look_until(lambda: watermark(headroom, source) > max(back, done), seconds=120, what="the poll to catch up")
+        run = headroom.call(f"imports/{run['id']}")
+        yield World(truth, prometheus, headroom, servers, source, finding, run, (away, back), (loaded, done))
+
+
+def look_until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Look each second: the API counts how often it is asked."""
+
+    def look() -> bool:
+        time.sleep(1)
+        return is_so()
+
+    wait_until(look, seconds=seconds, what=what)
+
+
+def watermark(headroom: Headroom, source: int) -> float:
+    at = headroom.call(f"sources/{source}")["watermark"]
+    return float(np.datetime64(at.removesuffix("Z")).astype("datetime64[ms]").astype(float)) / 1000 if at else 0.0
+
+
+def headroom_stop(headroom: Headroom) -> None:
+    headroom.process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        headroom.process.wait(20)
+    if headroom.process.poll() is None:
+        headroom.process.kill()
+
+
+def test_the_finding_names_systems_history_and_deployments(world: World) -> None:
+    found = world.finding
+    assert found["ok"] and found["deployments"] >= 6
+    assert {one["slug"] for one in found["systems"]} >= {"vllm", "triton", "kserve", "bentoml", "dcgm_exporter", "node_exporter"}
+    assert found["history_days"] == pytest.approx(DAYS, abs=0.5)
+
+
+def test_it_discovers_the_planted_fleet_and_the_live_servers(world: World) -> None:
+    found = {one["model_name"] for one in world.headroom.call("deployments?limit=200")["results"]}
+    planted = {one.model for one in world.truth.deployments}
+    assert found == planted | {one.model for one in world.servers.values()}
+
+
+def test_four_weeks_are_imported(world: World) -> None:
+    assert (world.run["state"], world.run["error"]) == ("done", "")
+    start = float(world.truth.times[0])
+    _, values = world.headroom.line("llama-3.1-8b", "requests_per_second", start=start, end=float(world.truth.times[-1]), points=28 * 24)
+    assert np.isfinite(values).mean() > 0.98  # less the planted gap of three hours
+
+
+@pytest.mark.parametrize("days_ago", [0.2, 3.0, 12.0, 26.0])
+def test_rates_of_the_history_equal_promql(world: World, days_ago: float) -> None:
+    end = (time.time() - days_ago * 86400) // 21600 * 21600
+    _, values = world.headroom.line("llama-3.1-8b", "requests_per_second", start=end - 21600, end=end, points=6)
+    expr = f'sum(rate(vllm:request_success_total{{model_name="llama-3.1-8b"}}[6h] @ {end:.0f}))'
+    assert np.nanmean(values) == pytest.approx(world.value(expr), rel=0.01)
+
+
+@pytest.mark.parametrize("days_ago", [0.2, 3.0, 26.0])
+def test_percentiles_of_the_history_equal_promql(world: World, days_ago: float) -> None:
+    end = (time.time() - days_ago * 86400) // 21600 * 21600
+    found = world.headroom.quantile("llama-3.1-8b", 0.95, start=end - 21600, end=end)
+    bucket = f'sum by (le) (rate(vllm:e2e_request_latency_seconds_bucket{{model_name="llama-3.1-8b"}}[6h] @ {end:.0f}))'
+    assert found == pytest.approx(world.value(f"histogram_quantile(0.95, {bucket})"), rel=0.02)
+
+
+LIVE = {
+    "kserve": 'sum(increase(request_predict_seconds_count{{model_name="tiny"}}[{s}s] @ {e}))',
+    "bentoml": "sum(increase(bentoml_service_request_total[{s}s] @ {e}))",
+}
+
+
+@pytest.mark.parametrize("system", LIVE)
+def test_live_requests_equal_promql_outage_included(world: World, system: str) -> None:
+    start, end = ((moment // STEP) * STEP for moment in (world.loaded[0] + 30, world.loaded[1] - 15))
+    _, values = world.headroom.line(world.servers[system].model, "requests_per_second", start=start, end=end)
+    direct = world.value(LIVE[system].format(s=round(end - start), e=round(end)))
+    assert np.nanmean(values) * (end - start) == pytest.approx(direct, rel=0.01)
+
+
+@pytest.mark.parametrize("system", LIVE)
+def test_there_is_no_hole_where_prometheus_was_away(world: World, system: str) -> None:
+    start, end = ((moment // STEP) * STEP for moment in (world.away[0] - 30, world.away[1] + 30))
+    times, values = world.headroom.line(world.servers[system].model, "requests_per_second", start=start, end=end)
+    assert world.away[1] - world.away[0] >= AWAY_SECONDS
+    assert np.isfinite(values).all() and len(values) == (end - start) / STEP
+    assert np.diff(times).max() == STEP
+
+
+def test_the_page_shows_the_numbers_of_promql(world: World) -> None:
+    person = Person(world.headroom)
+    page = f"/deployments/{world.headroom.deployment('resnet50')}/"
+    assert "resnet50" in person.open(page)
+    end = (time.time() - 5 * 86400) // 21600 * 21600
+    shown = person.open(f"{page}panels/traffic.csv?from={end - 21600:.0f}000&to={end:.0f}000")
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    column = next(name for name in rows[0] if name.endswith("[req/s]"))
+    mean = np.mean([float(row[column]) for row in rows if row[column]])
+    expr = f'sum(rate({{__name__=~"nv_inference_request_(success|failure)",model="resnet50"}}[6h] @ {end:.0f}))'
+    assert mean == pytest.approx(world.value(expr), rel=0.01)
+
+
+def test_the_node_is_this_machine(world: World) -> None:
+    nodes = [one for one in world.headroom.call("nodes?limit=100")["results"] if one["name"] == os.uname().nodename]
+    assert len(nodes) == 1
+    end = time.time() // 60 * 60 - 60
+    query = urllib.parse.urlencode({"columns": "cpu_cores", "from": f"{end - 300:.0f}000", "to": f"{end:.0f}000"})
+    found = world.headroom.call(f"nodes/{nodes[0]['id']}/series?{query}")["columns"]["cpu_cores"]["mean"]
+    assert {value for value in found if value is not None} == {float(os.cpu_count() or 0)}
+
+
+def test_the_source_is_reachable_again(world: World) -> None:
+    found = world.headroom.call(f"sources/{world.source}")
+    assert (found["state"], found["failures"]) == ("ok", 0)
