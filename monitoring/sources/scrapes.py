@@ -31,12 +31,13 @@ def own_scrapes(scrapes: Mapping[str, float], *, systems: Iterable[System]) -> l
 
 
 def rate_window(step_seconds: float, *, scrape_seconds: float) -> float:
-    """Seconds of rate() so that no increment is lost between two steps, even where one scrape is missed.
+    """Seconds of rate() so that each increment counts once.
 
-    A window one scrape longer than the step holds samples that span the step exactly. The second scrape makes
-    neighbours overlap: without it the increments beside a missed sample would fall between two windows.
+    A window one scrape longer than the step holds samples that span the step exactly: a second scrape would count
+    the increments at the edges twice and the others less, which no mean over an hour makes good. Only where a step
+    has less than two scrapes is the second needed, or one missed sample would leave a window without a rate.
     """
-    return step_seconds + 2 * scrape_seconds
+    return step_seconds + (1 if step_seconds >= 2 * scrape_seconds else 2) * scrape_seconds
 
 
 def rate_windows(step_seconds: float, *, scrapes: Mapping[str, float], systems: Iterable[System]) -> dict[str, float]:

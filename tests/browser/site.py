@@ -19,6 +19,7 @@ from capacity.analysis.status import status_update
 from capacity.demo import demo_live, demo_load, demo_remove
 from monitoring.models import Accelerator, Deployment, Node, Team, User
 from monitoring.rollups import rollups_fill
+from tests.telemetry import store_clear
 
 CHROMIUM = os.environ.get("HEADROOM_CHROMIUM", "/usr/bin/chromium")
 LAUNCH = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
@@ -85,6 +86,7 @@ def demo_freshen() -> None:
 def demo_unmake() -> None:
     demo_remove()
     User.objects.filter(email=EMAIL).delete()
+    store_clear()
 
 
 def session_of(user: User) -> str:

@@ -21,6 +21,7 @@ from monitoring.models import Accelerator, Deployment, Event, FillState, Node, P
 from monitoring.rollups import rollups_fill
 from monitoring.series import latency_kinds, latency_totals, latest_load, lines_load, totals_load
 from tests.factories import make_cluster, make_deployment, make_team
+from tests.telemetry import store_clear
 
 NOW = datetime(2026, 11, 21, 10, 17, 41, tzinfo=UTC)
 ANCHOR = datetime(2026, 11, 21, 10, 17, tzinfo=UTC)
@@ -35,6 +36,7 @@ def fleet(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         demo_load(now=NOW, days=DAYS)
         yield
         demo_remove()
+        store_clear()
 
 
 def deployment(name: str) -> Deployment:

@@ -101,6 +101,8 @@ def survived(tmp_path_factory: pytest.TempPathFactory, rounds: int) -> Iterator[
         done = instance.ask("SELECT now()")
         caught_up = f"SELECT count(*) FROM monitoring_source WHERE watermark > '{done}'"
         wait_until(lambda: instance.ask(caught_up) == 1, seconds=120, what="the poll to pass the last kill")
+        redone = f"SELECT count(*) FROM monitoring_dirtywindow WHERE created_at < '{done}'"
+        wait_until(lambda: instance.ask(redone) == 0, seconds=180, what="the rollups to be redone under the imported rows")
         yield Survived(truth, prometheus, headroom, headroom.call(f"imports/{run['id']}"), seconds)
 
 

@@ -16,7 +16,6 @@ from monitoring.models import (
     ChunkState,
     Cluster,
     Deployment,
-    DirtyWindow,
     Event,
     EventKind,
     ImportRun,
@@ -31,6 +30,7 @@ from monitoring.sources import Finding, chunk_run, import_claim, import_start, s
 from monitoring.store.schema import FAMILIES, LEVELS, table_name
 from tests.servers.fleet import Truth, fleet_write
 from tests.servers.prometheus import PrometheusServer
+from tests.telemetry import store_clear
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("history")]
 DAYS = 1.5
@@ -70,11 +70,8 @@ def import_all(run: ImportRun, *, now: datetime) -> ImportRun:
 
 
 def tables_empty() -> None:
-    with connection.cursor() as cursor:
-        for family in FAMILIES:
-            for level in LEVELS:
-                cursor.execute(f"TRUNCATE {table_name(family, level)}")
-    for model in (Source, Cluster, AllowedAddress, DirtyWindow):
+    store_clear()
+    for model in (Source, Cluster, AllowedAddress):
         model.objects.all().delete()
 
 
