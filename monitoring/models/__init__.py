@@ -1,5 +1,6 @@
 """Inventory, sources, people and book-keeping; telemetry itself lies in `monitoring.store`."""
 
+from monitoring.models.agents import AcceleratorProcess, Agent, AgentGap
 from monitoring.models.inventory import (
     Accelerator,
     Cluster,
@@ -33,6 +34,9 @@ from monitoring.models.upkeep import BucketLayout, DirtyWindow, FillState, Heart
 
 __all__ = [
     "Accelerator",
+    "AcceleratorProcess",
+    "Agent",
+    "AgentGap",
     "AllowedAddress",
     "AuditEvent",
     "Auth",
