@@ -12,6 +12,7 @@ import numpy as np
 from bench.peer import Floats, Peer, lines_of
 from bench.timing import Timing, progress, timed
 from monitoring.catalog.records import Entity, Latency
+from monitoring.retention import partitions_pack
 from monitoring.rollups import rollups_fill
 from monitoring.series import histograms_merge, latency_totals, lines_load
 from monitoring.store import Histograms, Rows, histograms_write, rows_write
@@ -85,6 +86,7 @@ def headroom_fill(planted: Planted) -> None:
     )
     while "more to do" in rollups_fill(now=moment(planted.end + 60)):
         pass
+    partitions_pack(now=moment(planted.end))  # as the hourly job does
 
 
 def gauges(planted: Planted) -> Iterator[str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from monitoring.access import access_clean
 from monitoring.models import Heartbeat, Source
-from monitoring.retention import partitions_ahead, partitions_drop
+from monitoring.retention import partitions_ahead, partitions_drop, partitions_pack
 from monitoring.rollups import rollups_fill
 from monitoring.slots import leases_free, owner_name, process_alive, slot_run, slots_clean
 from monitoring.sources import Polled, chunk_run, import_claim, source_poll, sources_due, team_rules_apply
@@ -97,6 +97,11 @@ def partitions_ahead_task(**_: object) -> None:
 @shared_task(name="monitoring.partitions_drop", **LONG)
 def partitions_drop_task(**_: object) -> None:
     slot_run("monitoring.partitions_drop", lambda now: partitions_drop(now=now), every_seconds=3600.0, now=timezone.now())
+
+
+@shared_task(name="monitoring.partitions_pack", **LONG)
+def partitions_pack_task(**_: object) -> None:
+    slot_run("monitoring.partitions_pack", lambda now: partitions_pack(now=now), every_seconds=3600.0, now=timezone.now())
 
 
 @shared_task(name="monitoring.slots_clean")

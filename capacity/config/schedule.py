@@ -15,6 +15,7 @@ JOBS: dict[str, tuple[str, Any, float]] = {
     "monitoring.import": ("import", schedule(5.0), 5.0),
     "monitoring.rollups_fill": ("upkeep", EACH_MINUTE, 60.0),
     "monitoring.partitions_ahead": ("upkeep", crontab(minute="7"), 3600.0),
+    "monitoring.partitions_pack": ("upkeep", crontab(minute="22"), 3600.0),
     "monitoring.partitions_drop": ("upkeep", crontab(minute="37"), 3600.0),
     "monitoring.look": ("import", crontab(minute="*/10"), 600.0),
     "monitoring.slots_clean": ("upkeep", crontab(minute="52"), 3600.0),

@@ -90,9 +90,10 @@ def wide_fill_sql(family: str, source: Level, target: Level, rows: str) -> str:
         for part in part_columns(column)
     )
     conflict = ", ".join(key_columns(family))
+    order = ", ".join(str(i + 1) for i in range(len(keys)))  # rows of one entity that come in together lie together
     return (
         f"INSERT INTO {table} ({conflict}, {', '.join(parts)})"
-        f" SELECT {', '.join(keys)}, {folds} FROM ({rows}) AS rows GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}"
+        f" SELECT {', '.join(keys)}, {folds} FROM ({rows}) AS rows GROUP BY {order} ORDER BY {order}"
         f" ON CONFLICT ({conflict}) DO UPDATE SET {updates}"
     )
 

@@ -35,7 +35,7 @@ def install(name: str, place: Path) -> None:
     run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)])
     python = str(place / "bin" / "python")
     # Compiled once: Ray gives its helpers 15 s to start, which uncompiled imports on a busy machine exceed.
-    run([*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", "-r", str(lock_path(name))])
+    run([*uv, "pip", "install", "--system-certs", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", "-r", str(lock_path(name))])
 
 
 def run(command: list[str]) -> None:
