@@ -23,7 +23,7 @@ DAYS, STEP = 30, 15.0
 ACCELERATORS = 4
 DEPLOYMENTS, LATENCY_STEP = 100, 60.0
 BOUNDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-POINTS = 1080  # 40 minutes each, so that both answer the same steps
+POINTS = 1440  # 30 minutes each, so that both answer the same steps
 RUNS = 15
 
 

@@ -6,7 +6,7 @@ from monitoring.models import setting_get, settings_get
 from monitoring.store.packing import family_pack
 from monitoring.store.partitions import partitions_create_between, partitions_drop_before
 from monitoring.store.retention import kept_from
-from monitoring.store.schema import FAMILIES, FIVE_MINUTES, HOUR, RAW
+from monitoring.store.schema import FAMILIES, FIFTEEN_MINUTES, FIVE_MINUTES, HOUR, RAW
 from monitoring.store.watermarks import moment
 
 
@@ -18,8 +18,8 @@ def partitions_ahead(*, now: datetime) -> str:
 
 
 def partitions_pack(*, now: datetime) -> str:
-    """Pack the five-minute partitions that have ended; must not run inside a transaction. One line of summary."""
-    packed = [name for family in FAMILIES for name in family_pack(family, FIVE_MINUTES, now=now)]
+    """Pack the partitions of 5 and 15 minutes that have ended; must not run inside a transaction. One line of summary."""
+    packed = [name for family in FAMILIES for level in (FIVE_MINUTES, FIFTEEN_MINUTES) for name in family_pack(family, level, now=now)]
     return f"{len(packed)} partitions packed" + (f": {', '.join(packed[:5])}" if packed else "")
 
 
@@ -28,7 +28,7 @@ def partitions_drop(*, now: datetime) -> str:
     kept = settings_get("retention_raw_days", "retention_5m_days", "retention_1h_months")
     dropped = [
         name
-        for level in (RAW, FIVE_MINUTES, HOUR)
+        for level in (RAW, FIVE_MINUTES, FIFTEEN_MINUTES, HOUR)
         for family in FAMILIES
         for name in partitions_drop_before(family, level, moment(kept_from(level, now=now, kept=kept)))
     ]

@@ -1,4 +1,4 @@
-"""Raw -> 5 minutes -> 1 hour -> 1 day, by watermark.
+"""Raw -> 5 minutes -> 15 minutes -> 1 hour -> 1 day, by watermark.
 
 A chunk is first claimed (STARTED, the watermark moves), then filled and marked DONE in one transaction. STARTED without DONE is a
 crash, or another filler at work: whoever gets the fill lock does the chunk again, which changes nothing that was right. A level
@@ -18,10 +18,10 @@ from monitoring.store.fill import stretch_fill
 from monitoring.store.locks import FILL, WRITE, family_lock, family_try_lock
 from monitoring.store.partitions import partition_start, partitions_list
 from monitoring.store.retention import kept_from
-from monitoring.store.schema import DAY, FAMILIES, FIVE_MINUTES, HOUR, RAW, ROLLUPS, Level, table_name
+from monitoring.store.schema import DAY, FAMILIES, FIFTEEN_MINUTES, FIVE_MINUTES, HOUR, RAW, ROLLUPS, Level, table_name
 from monitoring.store.watermarks import moment
 
-CHUNK_SECONDS = {FIVE_MINUTES: 3600, HOUR: 86400, DAY: 31 * 86400}  # bounds one transaction
+CHUNK_SECONDS = {FIVE_MINUTES: 3600, FIFTEEN_MINUTES: 6 * 3600, HOUR: 86400, DAY: 31 * 86400}  # bounds one transaction
 FEW_ROWS = 5000  # after a chunk with fewer the next one is twice as long: a small fleet catches up in few steps
 CLAIM_TIMEOUT = "5s"  # a writer that holds its transaction longer than this puts the fill off to the next round
 BUDGET_SECONDS = 45.0

@@ -74,7 +74,7 @@ class Header(serializers.Serializer[Any]):
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
     step_seconds = serializers.FloatField()
-    table = serializers.ChoiceField(choices=["sample", "5m", "1h", "1d"], help_text="The level it was read from.")
+    table = serializers.ChoiceField(choices=["sample", "5m", "15m", "1h", "1d"], help_text="The level it was read from.")
     as_of = serializers.DateTimeField(allow_null=True, help_text="Time of the newest sample; null: none in the range.")
 
 

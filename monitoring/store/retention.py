@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from monitoring.store.partitions import span_start
-from monitoring.store.schema import FIVE_MINUTES, HOUR, RAW, Level
+from monitoring.store.schema import FIFTEEN_MINUTES, FIVE_MINUTES, HOUR, RAW, Level
 
 
 def kept_from(level: Level, *, now: datetime, kept: Mapping[str, float]) -> float:
@@ -13,5 +13,5 @@ def kept_from(level: Level, *, now: datetime, kept: Mapping[str, float]) -> floa
 
 
 def kept_length(level: Level, kept: Mapping[str, float]) -> timedelta:
-    unit_days = {RAW: 1.0, FIVE_MINUTES: 1.0, HOUR: 365.25 / 12}
+    unit_days = {RAW: 1.0, FIVE_MINUTES: 1.0, FIFTEEN_MINUTES: 1.0, HOUR: 365.25 / 12}
     return timedelta(days=kept[level.setting] * unit_days[level])

@@ -1,6 +1,7 @@
 """The tables of the store, said once: names, keys, columns, levels. Migrations hold the frozen SQL of `tables_sql`."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from monitoring.catalog.columns import COLUMNS
 from monitoring.catalog.records import Entity
@@ -22,10 +23,11 @@ class Level:
 
 RAW = Level("sample", 0, "day", "retention_raw_days")
 FIVE_MINUTES = Level("5m", 300, "week", "retention_5m_days")
+FIFTEEN_MINUTES = Level("15m", 900, "week", "retention_5m_days")
 HOUR = Level("1h", 3600, "month", "retention_1h_months")
 DAY = Level("1d", 86400, "", "")
-LEVELS = (RAW, FIVE_MINUTES, HOUR, DAY)
-ROLLUPS = ((RAW, FIVE_MINUTES), (FIVE_MINUTES, HOUR), (HOUR, DAY))
+LEVELS = (RAW, FIVE_MINUTES, FIFTEEN_MINUTES, HOUR, DAY)
+ROLLUPS = tuple(pairwise(LEVELS))
 
 
 def table_name(family: str, level: Level) -> str:

@@ -15,7 +15,7 @@ from django.db import connection
 from monitoring.models import DirtyWindow
 from monitoring.store.locks import WRITE, family_lock
 from monitoring.store.records import Floats, Ints
-from monitoring.store.schema import DAY, FAMILIES, FIVE_MINUTES, HOUR, LEVELS, RAW, Level, table_name
+from monitoring.store.schema import FAMILIES, LEVELS, RAW, ROLLUPS, Level, table_name
 
 JOIN_SECONDS = 3600.0  # late rows nearer to each other than this share one window
 HELD: ContextVar[dict[str, dict[tuple[str, str], float]] | None] = ContextVar("watermarks_held", default=None)
@@ -57,7 +57,7 @@ def watermarks_fetch(families: list[str]) -> dict[tuple[str, str], float]:
 
 
 def dependent_of(level: Level) -> Level | None:
-    return {RAW: FIVE_MINUTES, FIVE_MINUTES: HOUR, HOUR: DAY}.get(level)
+    return dict(ROLLUPS).get(level)
 
 
 def dirty_mark(family: str, level: Level, times: Floats, ids: Ints) -> None:
@@ -73,9 +73,13 @@ def dirty_mark(family: str, level: Level, times: Floats, ids: Ints) -> None:
         return
     late = times <= found[0].timestamp()
     if late.any():
-        concerned = np.unique(ids[late])
-        numbers = concerned.tolist() if len(concerned) <= IDS_MOST else None
-        DirtyWindow.objects.bulk_create(windows_of(family, times[late], dependent.seconds, numbers))
+        DirtyWindow.objects.bulk_create(late_windows(family, dependent, times[late], ids[late]))
+
+
+def late_windows(family: str, dependent: Level, times: Floats, ids: Ints) -> list[DirtyWindow]:
+    """What is to be redone of the rollup that depends on rows of these times and entities."""
+    concerned = np.unique(ids)
+    return windows_of(family, times, dependent.seconds, concerned.tolist() if len(concerned) <= IDS_MOST else None)
 
 
 def windows_of(family: str, times: Floats, step: int, ids: list[int] | None) -> list[DirtyWindow]:

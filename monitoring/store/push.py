@@ -1,0 +1,99 @@
+"""A sender's batch in as few statements as it takes: what was heard of the agent, and its rows.
+
+The usual batch is newer than everything its agent sent before: it goes straight in by COPY. Where a row is there already,
+COPY fails as a whole, and the caller begins again and merges by column.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db import connection
+
+from monitoring.models import DirtyWindow
+from monitoring.store.copy import copy_in
+from monitoring.store.locks import WRITE
+from monitoring.store.partitions import partitions_ensure, spans_of
+from monitoring.store.records import Rows, Written
+from monitoring.store.schema import FAMILIES, FIVE_MINUTES, RAW, table_name
+from monitoring.store.watermarks import late_windows
+from monitoring.store.write import Batch, batch_merge, batch_of, keys_of
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was known of an agent before this batch, in Unix seconds, and how far the rollups are filled."""
+
+    seen: float
+    newest: float | None
+    filled: dict[str, float]  # family -> end of its five-minute rollup
+
+
+HEARD_FIELDS = ("key_id", "version", "started_at", "interval_seconds", "skew_seconds", "waiting_count", "waiting_bytes", "waiting_since")
+# The key is looked at here, in the transaction that stores: a revoked or expired one stores nothing from that moment on.
+HEARD_SQL = f"""
+    UPDATE monitoring_agent a SET {", ".join(f"{name} = %({name})s" for name in HEARD_FIELDS)}, trouble = %(trouble)s,
+        last_seen_at = %(now)s, sequence = GREATEST(a.sequence, %(sequence)s),
+        newest_sample_at = GREATEST(a.newest_sample_at, %(newest)s),
+        rejected_count = a.rejected_count + %(rejected)s,
+        rejected_text = CASE WHEN %(rejected)s > 0 THEN %(rejected_text)s ELSE a.rejected_text END
+    FROM (SELECT id, last_seen_at, newest_sample_at FROM monitoring_agent WHERE id = %(agent)s FOR UPDATE) old
+    WHERE a.id = old.id AND EXISTS (
+        SELECT 1 FROM monitoring_key
+        WHERE id = %(key_id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %(now)s)
+    )
+    RETURNING extract(epoch FROM old.last_seen_at)::float8, extract(epoch FROM old.newest_sample_at)::float8,
+        (SELECT array_agg("table") FROM monitoring_fillstate WHERE "table" = ANY(%(tables)s)),
+        (SELECT array_agg(extract(epoch FROM end_time)::float8) FROM monitoring_fillstate WHERE "table" = ANY(%(tables)s))"""
+
+
+def push_heard(agent: int, *, families: Sequence[str], told: dict[str, Any]) -> Heard | None:
+    """Write down what an agent said of itself; None when the agent or its key is gone. Holds the agent's row to the end."""
+    tables = {table_name(family, FIVE_MINUTES): family for family in families}
+    locks = ", ".join(f"pg_advisory_xact_lock_shared({WRITE}, {FAMILIES.index(family)})" for family in sorted(families))
+    with connection.cursor() as cursor:
+        # A statement of its own: the watermarks below must be those of after the wait for the lock.
+        cursor.execute(f"SELECT {locks or 1}")
+        cursor.execute(HEARD_SQL, {**told, "agent": agent, "tables": list(tables)})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    filled = {tables[table]: end for table, end in zip(row[2] or (), row[3] or (), strict=True)}
+    return Heard(row[0], row[1], filled)
+
+
+def rows_push(rows: Rows, *, filled: float | None, straight: bool) -> Written:
+    """Rows of one kind of entity, after `push_heard` and in its transaction; the first value stands.
+
+    straight: none of the rows is there yet; IntegrityError when one is, or when its partition is missing.
+    """
+    values = {name: value for name, value in rows.values.items() if np.isfinite(value).any()}
+    batch, before = batch_of(rows.entity, RAW, {**keys_of(rows), **values}, [(name,) for name in values], last=False)
+    samples = batch.samples()
+    swallowed = max(before - samples, 0)
+    if not samples:
+        return Written()
+    late_mark(batch, filled=filled)
+    if straight:
+        copy_in(batch.table, list(batch.columns), batch.body())
+        return Written(samples, swallowed)
+    written = batch_merge(batch, overwrite=False)
+    return Written(written, samples - written + swallowed)
+
+
+def late_mark(batch: Batch, *, filled: float | None) -> None:
+    late = batch.times <= filled if filled is not None else np.zeros(0, dtype=bool)
+    if late.any():
+        DirtyWindow.objects.bulk_create(late_windows(batch.family, FIVE_MINUTES, batch.times[late], batch.columns[batch.keys[0]][late]))
+
+
+def push_partitions(rows: Sequence[Rows]) -> None:
+    """Make the missing partitions of these rows."""
+    for one in rows:
+        partitions_ensure(one.entity, RAW, spans_of(RAW, one.times))
+
+
+def agent_count_duplicates(agent: int, *, duplicate: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE monitoring_agent SET duplicate_count = duplicate_count + %s WHERE id = %s", [duplicate, agent])
