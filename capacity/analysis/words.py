@@ -1,9 +1,12 @@
 """Numbers in the words of the screens: three digits, the unit after a space."""
 
+import math
 from datetime import timedelta
 
 from monitoring.catalog.columns import LATENCY_LABELS
 from monitoring.catalog.records import Latency
+
+LEAST_PERCENT = 0.001  # what lies nearer to 0 or 100 than this is told by a < or >
 
 
 def seconds_words(seconds: float) -> str:
@@ -15,10 +18,29 @@ def seconds_words(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def percent_number(ratio: float) -> str:
+    """`98`, `99.5`, `7.1`, `0.05`: only what is nothing says 0 and only what is all says 100."""
+    percent = 100 * ratio
+    size = abs(percent)
+    if 0 < size < LEAST_PERCENT:
+        return f"<{LEAST_PERCENT}"
+    if 100 - LEAST_PERCENT < size < 100:
+        return f">{100 - LEAST_PERCENT}"
+    if 99 < size < 100:
+        return trimmed(percent, decimals=max(1, -math.floor(math.log10(100 - size))))
+    if size >= 9.95 or percent == 0:
+        return trimmed(percent, decimals=0)
+    return trimmed(percent, decimals=1 - math.floor(math.log10(size)))
+
+
+def trimmed(value: float, *, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}".replace("-", "\u2212")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def percent_words(ratio: float) -> str:
-    """`98 %`, below one percent with two digits: `0.05 %`."""
-    percent = ratio * 100
-    return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+    """`98 %`, `99.5 %`, below ten percent two digits: `0.05 %`."""
+    return f"{percent_number(ratio)} %"
 
 
 def span_words(span: timedelta) -> str:

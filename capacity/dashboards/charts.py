@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from capacity.analysis.words import percent_number
 from capacity.dashboards.words import MINUS, digits
 
 Array = npt.NDArray[np.float64]
 Figure = dict[str, Any]
 Style = Literal["line", "heavy", "thin", "dash", "dot", "area", "bars", "step"]
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 92, 12, 8
+LEFT, RIGHT, TOP, BOTTOM = 60, 108, 12, 8  # left and right stand in look.css too (--plot-l, --plot-r)
 BOTTOM_TICKS = 24  # the lowest plot carries the clock
 LABEL_GAP = 12.5  # px between labels at the line ends
 WIDTHS: dict[Style, float] = {"line": 1.5, "heavy": 2.25, "thin": 1.1, "dash": 1.5, "dot": 1.5, "area": 1.5, "bars": 0, "step": 1.5}
@@ -85,6 +86,7 @@ class Plot:
     guides: Sequence[Guide] = ()
     marks: Sequence[float] = ()  # new versions
     shaded: Sequence[tuple[float, float]] = ()  # minutes in which the promise was broken
+    dropped: Sequence[tuple[float, float]] = ()  # stretches whose readings were lost on the way
     height: int = 116
     clock: bool = False
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
@@ -173,7 +175,7 @@ def axis_for(unit: str, top: float) -> Axis:
     if unit.startswith("bytes"):
         return binary_axis(unit.removeprefix("bytes"), top)
     short = SHORT.get(unit, unit)
-    if top >= 2000:
+    if top >= 1000:
         return Axis(1e-3, short, letter="k") if top < 2e6 else Axis(1e-6, short, letter="M")
     return Axis(1.0, short, whole=unit in WHOLE)
 
@@ -316,14 +318,24 @@ def end_labels(plot: Plot, *, axis: Axis, top: float, inner: float) -> list[tupl
     placed.sort(key=lambda each: each[1])
     pixels = spread([value / top * inner for _, value in placed], gap=LABEL_GAP, most=inner)
     return [
-        (end_note(trace, value, axis=axis, height=pixel / inner), trace.name) for (trace, value), pixel in zip(placed, pixels, strict=True)
+        (end_note(trace, value, axis=axis, top=top, height=pixel / inner), trace.name)
+        for (trace, value), pixel in zip(placed, pixels, strict=True)
     ]
 
 
-def end_note(trace: Trace, value: float, *, axis: Axis, height: float) -> dict[str, Any]:
+def end_number(value: float, *, axis: Axis, top: float) -> str:
+    """As many digits as the plot can show: what lies on the baseline is about 0."""
+    if 0 < abs(value) < top / 1000:
+        return "≈ 0"
+    if axis.unit == "%":
+        return percent_number(value / 100)
+    return f"{value:.0f}" if axis.whole and value == round(value) else digits(value)
+
+
+def end_note(trace: Trace, value: float, *, axis: Axis, top: float, height: float) -> dict[str, Any]:
     small = axis.letter != "" and abs(value) < 1
-    value, letter = (value / axis.scale, "") if small else (value, axis.letter)
-    shown = f"{value:.0f}" if axis.whole and value == round(value) else digits(value)
+    value, top, letter = (value / axis.scale, top / axis.scale, "") if small else (value, top, axis.letter)
+    shown = end_number(value, axis=axis, top=top)
     unit = letter or (f" {axis.unit}" if 0 < len(axis.unit) <= 2 else "")
     return {
         "text": f"<b>{trace.name} {shown}{unit}</b>",
@@ -398,10 +410,11 @@ def shaded_shapes(plot: Plot) -> list[dict[str, Any]]:
             "y1": 1,
             "x0": max(low, plot.start),
             "x1": min(high, plot.end),
-            "fillcolor": "var(--crit-shade)",
+            "fillcolor": colour,
             "line": {"width": 0},
             "layer": "below",
         }
-        for low, high in plot.shaded
+        for spans, colour in ((plot.shaded, "var(--crit-shade)"), (plot.dropped, "var(--usual-band)"))
+        for low, high in spans
         if high > plot.start and low < plot.end
     ]

@@ -33,6 +33,7 @@ OWN_COLUMNS = (
     "requests_per_second",
     "errors_per_second",
     "error_ratio",
+    "request_duration_mean_seconds",
     "output_tokens_per_second",
     "kv_cache_usage_ratio",
     "requests_waiting",
@@ -263,7 +264,8 @@ def verdict(evidence: Evidence, status: DeploymentStatus | None, built: Sequence
         more.append({"No.": "Traffic is as usual.", "Yes.": f"Traffic: {traffic.answer.split('. ')[0]}."}.get(traffic.verdict, ""))
     for question, calm in (("Are all replicas there?", "All replicas answer."), ("Does work wait?", "Nothing waits.")):
         if (each := answers.get(question)) and each.plot is not None:
-            more.append(calm if (each.verdict == "Yes.") == question.startswith("Are") else each.answer)
+            told = calm if (each.verdict == "Yes.") == question.startswith("Are") else each.answer
+            more.append("" if told.split(" answer")[0] in lead else told)  # "3 of 4 answer." after "3 of 4 replicas answer"
     more += [words for cell in limits.cells if (words := CALM.get((cell.name, cell.fact.split(",")[0])))]
     tone = {Verdict.BREAKS: "", Verdict.WARNING: "warn", Verdict.OK: "ok"}.get(Verdict(state), "plain-edge")
     return Sentences(lead, " ".join(part for part in more if part), tone)

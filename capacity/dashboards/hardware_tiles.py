@@ -45,12 +45,12 @@ def accelerator_tiles(readings: Sequence[Reading], *, page: Page) -> list[Tile]:
     limit = f"{figure(total_ratio(readings, 'power_watts', 'power_limit_watts'), 'ratio')} of the limits"
     slow = f"{slowed} throttled" if slowed else "none throttled"
     return [
-        Tile("GPU busy", now, f"{words} {figure(busy, 'ratio')}", ""),
+        Tile("GPU busy now", now, f"{words} {figure(busy, 'ratio')}", ""),
         Tile(f"Idle over {words}", figure_html(idle, "accelerators"), f"under 5 % busy; {measured} measured", worked, url="?show=idle"),
-        Tile("Unattributed", figure_html(round(lost, 1)), "no deployment is known on them", known, url="?show=unattributed"),
-        Tile("Memory held", held, memory_words(readings), ""),
-        Tile("Power", figure_html(total(readings, "power_watts"), "watts"), limit, ""),
-        Tile("Hottest", figure_html(hot, "celsius"), slow, "", "warn" if slowed else "", "?show=throttled" if slowed else ""),
+        Tile("Unattributed", figure_html(round(lost, 1)), "no known deployment", known, url="?show=unattributed"),
+        Tile("Memory held now", held, memory_words(readings), ""),
+        Tile("Power now", figure_html(total(readings, "power_watts"), "watts"), limit, ""),
+        Tile("Hottest now", figure_html(hot, "celsius"), slow, "", "warn" if slowed else "", "?show=throttled" if slowed else ""),
     ]
 
 

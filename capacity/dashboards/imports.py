@@ -79,7 +79,7 @@ class ImportFacts:
 
     @property
     def percent(self) -> int:
-        return round(100 * self.settled / len(self.days)) if self.days else 0
+        return 100 * self.settled // len(self.days) if self.days else 0
 
     @property
     def progress(self) -> str:

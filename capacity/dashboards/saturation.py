@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from capacity.dashboards.evidence import Evidence, last
 from capacity.dashboards.panels import SKEW_LIMIT, skew_ratio
-from capacity.dashboards.words import digits, figure
+from capacity.dashboards.words import Figure, digits, figure
 
 NEAR, FULL = 0.7, 0.9
 
@@ -65,7 +65,7 @@ def limit_words(limit: Cell) -> str:
         return f"{limit.name}."
     if (limit.ratio or 0.0) >= NEAR:
         return f"Nothing yet; {limit.name} is nearest."
-    return f"Nothing. {limit.name} is nearest, with {round(100 * (1 - (limit.ratio or 0.0)))} % free."
+    return f"Nothing. {limit.name} is nearest, with {figure(1 - (limit.ratio or 0.0), 'ratio')} free."
 
 
 def marked(cell: Cell, limit: Cell) -> Cell:
@@ -122,8 +122,13 @@ def quotient_cell(name: str, used: str, total: str, values: Mapping[str, float],
         return not_seen(name, used)
     if not bottom:
         return Cell(name, used, None, str(figure(top, unit)), "its ceiling is not seen", "none")
-    fact = "reserved at the start" if reserved else f"{figure(top, unit)} of {figure(bottom, unit)}"
+    fact = "reserved at the start" if reserved else of_total(figure(top, unit), figure(bottom, unit))
     return Cell(name, used, top / bottom, str(figure(top / bottom, "ratio")), fact)
+
+
+def of_total(used: Figure, total: Figure) -> str:
+    """ "32.3 of 72.0 cores", "600 MiB of 80.0 GiB": the unit once where it is the same."""
+    return f"{used.number if used.unit == total.unit else used} of {total}"
 
 
 def power_cell(values: Mapping[str, float]) -> Cell:

@@ -122,4 +122,4 @@ def percent(ratio: float | None) -> SafeString:
 def hundredths(ratio: float | None) -> str:
     """A ratio as a bare percent number, for columns whose heading carries the sign."""
     value = measured(ratio)
-    return words.DASH if value is None else f"{100 * value:.0f}"
+    return words.DASH if value is None else words.percent_number(value)

@@ -19,7 +19,10 @@ from monitoring.series import Summary, latency_totals, totals_load
 
 LIVE = timedelta(minutes=5)
 BUSY_COLUMNS = ("gr_engine_active_ratio", "gpu_utilization_ratio")
+MEAN_COLUMN = "request_duration_mean_seconds"
+SHORT_LATENCIES = {Latency.REQUEST_DURATION: "Request"}  # eight tiles stand in a row
 HIGHER_IS = {
+    MEAN_COLUMN: "bad",
     "error_ratio": "bad",
     "requests_waiting": "bad",
     "kv_cache_usage_ratio": "bad",
@@ -97,6 +100,8 @@ def deployment_tiles(evidence: Evidence, *, own: Totals, hardware: Totals) -> li
         ]
     kinds = (Latency.TIME_TO_FIRST_TOKEN, Latency.TIME_PER_OUTPUT_TOKEN) if evidence.llm else (Latency.REQUEST_DURATION,)
     tiles = [tile for kind in kinds for tile in latency_tiles(evidence, kind, both=not evidence.llm)]
+    if not evidence.llm and Latency.REQUEST_DURATION not in evidence.kinds and MEAN_COLUMN in own.window:
+        tiles = [column_tile(evidence, "Request mean", MEAN_COLUMN, own)]  # the server exports no histogram
     tiles += [column_tile(evidence, name, column, own) for name, column in (COLUMN_TILES_LLM if evidence.llm else COLUMN_TILES_OTHER)]
     return [*tiles, busy_tile(evidence, hardware), replicas_tile(evidence, own)]
 
@@ -116,7 +121,7 @@ def latency_tiles(evidence: Evidence, kind: Latency, *, both: bool) -> list[Tile
         lines = evidence.latencies.get(kind)
         promised = evidence.slo is not None and evidence.slo.latency == kind and abs(evidence.slo.percentile - q) < 1e-9
         limit = evidence.slo.threshold_seconds if evidence.slo is not None and promised else None
-        label = f"{LATENCY_LABELS[kind]} {name}"
+        label = f"{SHORT_LATENCIES.get(kind, LATENCY_LABELS[kind])} {name}"
         tone = "crit" if limit is not None and values[0] is not None and values[0] > limit else ""
         course = spark(lines.quantile(q) if lines is not None else None, label=label, limit=limit, area=True, wide=True)
         tiles.append(
@@ -134,8 +139,11 @@ def latency_tiles(evidence: Evidence, kind: Latency, *, both: bool) -> list[Tile
 def column_tile(evidence: Evidence, name: str, column: str, totals: Totals) -> Tile:
     unit, value = UNITS[column], totals.live.get(column)
     words = note(evidence, totals.window.get(column), totals.before.get(column), unit, HIGHER_IS.get(column, "neutral"), live=value)
-    values = evidence.column(column)
-    return Tile(name, figure_html(value, unit), words, spark(values if values.size else None, label=name, area=True, wide=True))
+    values, slo = evidence.column(column), evidence.slo
+    promised = 1 - slo.availability_ratio if column == "error_ratio" and slo is not None and slo.availability_ratio else None
+    tone = "crit" if promised is not None and value is not None and value > promised else ""
+    course = spark(values if values.size else None, label=name, limit=promised, area=True, wide=True)
+    return Tile(name, figure_html(value, unit), words, course, tone)
 
 
 def busy_tile(evidence: Evidence, totals: Totals) -> Tile:
@@ -170,7 +178,7 @@ def note(
 ) -> SafeString | str:
     """ "6 h 0.79 · ▲ 31 %": the mean of the window, and its change on the window before."""
     if window is None:
-        return "not seen in this window"
+        return f"{evidence.page.range.words}: not seen"
     words = evidence.page.range.words
     shown, large = figure(window, unit), figure(live, unit)
     size = shown.number if shown.unit == large.unit else str(shown)

@@ -10,13 +10,14 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from capacity.analysis.words import percent_number
 from capacity.dashboards.evidence import last, mean
 from capacity.dashboards.hardware import short_model
 from capacity.dashboards.pages import Page
 from capacity.dashboards.score import EVENT_ICONS
 from capacity.dashboards.sparks import share_bar, spark
 from capacity.dashboards.tiles import Tile
-from capacity.dashboards.words import DASH, change, count, digits, figure, figure_html, span
+from capacity.dashboards.words import DASH, change, count, figure, figure_html, span
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import Actor, accelerator_shares, accelerators_for, events_for
 from monitoring.catalog.records import Entity
@@ -217,15 +218,16 @@ def measured_tile(active: QuerySet[Deployment], seen: Mapping[int, datetime], *,
     fresh = active.filter(status__as_of__gte=now - LATELY).exclude(status__verdict=Verdict.NO_DATA).count()
     alive = sum(at >= now - LATELY for at in seen.values())
     whole = total + len(seen)
-    note = f"{fresh} of {count(total, 'deployment')}, {alive} of {count(len(seen), 'GPU')}"
+    note = f"{part(fresh, total, 'deployment')}, {part(alive, len(seen), 'GPU')}"
     ratio = (fresh + alive) / whole if whole else None
-    value = (
-        format_html('{} <span class="u">% in 15 min</span>', digits(100 * ratio) if ratio is not None and ratio < 1 else 100)
-        if ratio is not None
-        else figure_html(None)
-    )
+    value = format_html('{} <span class="u">% in 15 min</span>', percent_number(ratio)) if ratio is not None else figure_html(None)
     bar = share_bar([(fresh + alive, "c1"), (whole - fresh - alive, "c0")], label="measured, silent")
     return Tile("Measured", value, note, bar, "warn" if ratio is not None and ratio < 0.9 else "", "/status/")
+
+
+def part(some: int, whole: int, noun: str) -> str:
+    """ "12 deployments" where all are meant, else "11 of 12 deployments": a tile has no room for more."""
+    return count(whole, noun) if some == whole else f"{some} of {count(whole, noun)}"
 
 
 def deployments_tile(active: QuerySet[Deployment], *, page: Page, total: int) -> Tile:

@@ -8,11 +8,14 @@ from zoneinfo import ZoneInfo
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from capacity.analysis.words import percent_number
+
 MINUS = "−"
 DASH = "–"
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 BINARY = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 COUNTED = ("requests", "replicas", "code", "errors", "accelerators", "tokens")  # whole where they are whole
+LEAST_COUNT = 0.1  # a queue of 0.0016 on average is a queue of nothing: three digits of it say no more
 SHORT_UNITS = {
     "watts": "W",
     "celsius": "°C",
@@ -60,23 +63,17 @@ def figure(value: float | None, unit: str = "") -> Figure:
     if unit == "seconds":
         return seconds_figure(value)
     if unit == "ratio":
-        percent = 100 * value
-        return Figure(trimmed(digits(percent, significant=2 if abs(percent) < 10 else 3), percent), "%")
+        return Figure(percent_number(value), "%")
     if unit.startswith("bytes"):
         return scaled(value, BINARY, "B", suffix=unit.removeprefix("bytes"))
     if unit == "hertz":
         return scaled(value, tuple((size, f"{letter}Hz") for size, letter in SI), "Hz")
     if abs(value) >= 1e6:
         return scaled(value, SI, "", suffix=f" {SHORT_UNITS.get(unit, unit)}")
+    if unit in COUNTED and 0 < abs(value) < LEAST_COUNT:
+        return Figure(f"<{LEAST_COUNT}", SHORT_UNITS.get(unit, unit))
     whole = unit == "celsius" or (unit in COUNTED and (value == round(value) or value >= 100))
     return Figure(f"{round(value):,}".replace("-", MINUS) if whole else digits(value), SHORT_UNITS.get(unit, unit))
-
-
-def trimmed(text: str, percent: float) -> str:
-    """Percent: no decimals from 10 on; under it one where it says something."""
-    if abs(percent) >= 10 or percent == 0:
-        return f"{round(percent)}".replace("-", MINUS)
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def seconds_figure(value: float) -> Figure:

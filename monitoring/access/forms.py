@@ -11,13 +11,13 @@ class LoginForm(forms.LoginForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].help_text = ""
-        words(self, {"login": "Email", "password": "Password"})
+        words(self, {"login": "E-mail", "password": "Password"})
 
 
 class ResetPasswordForm(forms.ResetPasswordForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        words(self, {"email": "Email"})
+        words(self, {"email": "E-mail"})
 
 
 class ResetPasswordKeyForm(forms.ResetPasswordKeyForm):  # type: ignore[misc]

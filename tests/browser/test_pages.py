@@ -34,7 +34,7 @@ def test_axe_finds_nothing_grave_before_signing_in(demo_site: str, visitor: Page
 
 def test_a_person_signs_in_by_the_form(demo_site: str, visitor: Page) -> None:
     visitor.goto(demo_site)
-    visitor.get_by_label("Email").fill(EMAIL)
+    visitor.get_by_label("E-mail").fill(EMAIL)
     visitor.get_by_label("Password", exact=True).fill(PASSWORD)
     visitor.get_by_role("button", name=re.compile("Sign in|Log in")).click()
     expect(visitor.get_by_role("heading", name="Fleet")).to_be_visible()

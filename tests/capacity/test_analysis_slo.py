@@ -77,8 +77,18 @@ class TestWords:
     def test_seconds(self, seconds: float, words: str) -> None:
         assert seconds_words(seconds) == words
 
-    @pytest.mark.parametrize(("ratio", "words"), [(0.98, "98 %"), (0.05, "5.0 %"), (0.0005, "0.05 %"), (0.0, "0 %"), (1.0, "100 %")])
+    @pytest.mark.parametrize(
+        ("ratio", "words"),
+        [(0.98, "98 %"), (0.05, "5 %"), (0.0712, "7.1 %"), (0.0005, "0.05 %"), (0.0, "0 %"), (1.0, "100 %"), (1.05, "105 %")],
+    )
     def test_percent(self, ratio: float, words: str) -> None:
+        assert percent_words(ratio) == words
+
+    @pytest.mark.parametrize(
+        ("ratio", "words"),
+        [(0.995, "99.5 %"), (0.9996, "99.96 %"), (0.99996, "99.996 %"), (0.999999, ">99.999 %"), (3e-6, "<0.001 %"), (-0.12, "−12 %")],
+    )
+    def test_only_all_is_100_percent_and_only_nothing_is_0(self, ratio: float, words: str) -> None:
         assert percent_words(ratio) == words
 
     @pytest.mark.parametrize(("minutes", "words"), [(31, "31 min"), (119, "119 min"), (300, "5 h"), (4400, "3 days")])

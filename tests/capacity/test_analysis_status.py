@@ -78,7 +78,7 @@ class TestVerdict:
         model = make_deployment("m")
         promised(model, availability_ratio=0.99), feed(model, errors_per_second=0.5), feed_latency(model, bucket=2)
         found = status(model)
-        assert (found.verdict, found.text) == (Verdict.BREAKS, "5.0 % of requests fail, SLO 1.0 %.")
+        assert (found.verdict, found.text) == (Verdict.BREAKS, "5 % of requests fail, SLO 1 %.")
 
     def test_a_near_ceiling_is_a_warning(self) -> None:
         model = make_deployment("m")

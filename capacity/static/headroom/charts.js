@@ -12,6 +12,7 @@
     toImageButtonOptions: { format: "png", scale: 2 },
   };
   const PHONE_PX = 480;
+  const PHONE_LEFT = 52; // as --plot-l and --plot-r in look.css
   const PHONE_RIGHT = 62;
   const shown = new Map(); // holder -> {start, end, left, right, top, inner, traces, zone}
 
@@ -44,7 +45,7 @@
   }
   function forPhone(layout) {
     const meta = layout.meta;
-    layout.margin.r = PHONE_RIGHT;
+    Object.assign(layout.margin, { l: PHONE_LEFT, r: PHONE_RIGHT });
     Object.assign(layout.xaxis, meta.phone);
     meta.short.forEach((text, i) => { layout.annotations[meta.guides + i].text = `<b>${text}</b>`; });
   }
