@@ -60,6 +60,11 @@ class Gpm:
         self.older, self.newer = self.newer, self.older
         return found
 
+    def free(self) -> None:
+        """Give the buffers back; NVML wants that before it ends."""
+        for sample in (self.older, self.newer):
+            pynvml.nvmlGpmSampleFree(sample)
+
     def sample_take(self) -> bool:
         if self.instance is None:
             return self.device.ask("nvmlGpmSampleGet", pynvml.nvmlGpmSampleGet, self.newer) is not None

@@ -4,36 +4,36 @@ Counters (energy, throttle time, bytes) are kept and turned into rates here; a c
 that interval. Facts and traps: docs/agent.md.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pynvml
 
 from monitoring.agent.gpm import Gpm
 from monitoring.agent.nvml import Device, GpuLost, samples_mean
+from monitoring.agent.processes import Census, Running
+from monitoring.agent.signals import (
+    BUFFERS,
+    COUNTERS,
+    FIELDS,
+    GAUGES,
+    NO_VALUE,
+    NVLINK5,
+    PCIE,
+    asked,
+    facts_of,
+    field_gauges,
+    links_total,
+    memory_of,
+    temperature_of,
+    throttled_now,
+    throttles_joined,
+)
+from monitoring.agent.xid import XidWatch
 
 MIG_LOOK_SECONDS = 60.0  # handles go stale when instances change
-NO_VALUE = 2**64 - 1  # what some drivers write into a counter they do not keep
-
-COUNTERS: dict[str, tuple[int, float]] = {  # column -> (field id, factor to base units per second)
-    "throttle_power_ratio": (pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP, 1e-9),
-    "software_thermal_ratio": (pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN, 1e-9),
-    "hardware_thermal_ratio": (pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN, 1e-9),
-    "power_brake_ratio": (pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN, 1e-9),
-    "nvlink_transmit_bytes_per_second": (pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, 1024.0),
-    "nvlink_receive_bytes_per_second": (pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, 1024.0),
-    "pcie_transmit_bytes_per_second": (pynvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES, 1.0),
-    "pcie_receive_bytes_per_second": (pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES, 1.0),
-}
-GAUGE_FIELDS = {"memory_temperature_celsius": pynvml.NVML_FI_DEV_MEMORY_TEMP}
-FIELD_IDS = {**{name: number for name, (number, _) in COUNTERS.items()}, **GAUGE_FIELDS}
-
-BUFFERS = {  # column -> (NVML sampling type, factor): the driver samples faster than anybody polls
-    "gpu_utilization_ratio": (pynvml.NVML_GPU_UTILIZATION_SAMPLES, 0.01),
-    "memory_copy_utilization_ratio": (pynvml.NVML_MEMORY_UTILIZATION_SAMPLES, 0.01),
-    "power_watts": (pynvml.NVML_TOTAL_POWER_SAMPLES, 1e-3),
-}
+FACTS_LOOK_SECONDS = 3600.0
+RESTART_SECONDS = 60.0  # NVML must start over to find a lost GPU again
 
 
 @dataclass(frozen=True)
@@ -48,77 +48,116 @@ class Reading:
     values: Mapping[str, float]
     able: Mapping[str, str]
     lost: str = ""  # why the GPU gives nothing, in NVML's words
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Memory:
+    """What is remembered of one GPU between two readings, also while NVML starts over."""
+
+    counters: dict[str, float] = field(default_factory=dict)
+    counted_at: float = 0.0
+    buffer_at: dict[str, int] = field(default_factory=dict)  # column -> time of its newest sample, microseconds
 
 
 @dataclass
 class Gpu:
-    """What is remembered of one GPU between two readings."""
+    """One GPU and its instances."""
 
     device: Device
     uuid: str
     model_name: str
     position: int
-    before: dict[str, float] = field(default_factory=dict)
-    before_at: float = 0.0
-    buffer_at: dict[str, int] = field(default_factory=dict)  # column -> time of its newest sample, microseconds
+    memory: Memory = field(default_factory=Memory)
     gpm: Gpm | None = None
     instances: list["Instance"] = field(default_factory=list)
     instances_at: float = float("-inf")
+    mig: bool = False
+    facts: dict[str, float] = field(default_factory=dict)
+    facts_at: float = float("-inf")
+    fields: dict[str, int | float] = field(default_factory=dict)  # of this reading
 
-    def read(self, *, monotonic: float) -> list[Reading]:
-        values = {**self.gauges(), **self.buffers(), **self.rates(monotonic=monotonic)}
-        if self.gpm is not None:
-            values |= self.gpm.read(monotonic=monotonic)
+    def __post_init__(self) -> None:
+        self.running = Running(self.device, self.uuid)
+
+    def read(self, census: Census, *, monotonic: float, now: float) -> list[Reading]:
         self.instances_look(monotonic=monotonic)
-        own = Reading(self.uuid, "", self.model_name, self.position, "", values, dict(self.device.able))
-        return [own, *(instance.read(self, monotonic=monotonic) for instance in self.instances)]
+        values = self.gauges()
+        if self.gpm is not None and not self.mig:
+            values |= self.gpm.read(monotonic=monotonic)
+        values = {**self.rates(values, monotonic=monotonic), **values}
+        values = {**self.polled(values), **values}
+        if not self.mig:  # with MIG the GPU as a whole tells nothing of processes
+            census.take(self.running, now=now)
+        own = Reading(self.uuid, "", self.model_name, self.position, "", values, dict(self.device.able), facts=self.facts_look(monotonic))
+        return [own, *(instance.read(self, census, monotonic=monotonic, now=now) for instance in self.instances)]
 
     def gauges(self) -> dict[str, float]:
-        found = {column: value for column, value in self.asked() if value is not None}
+        found = asked(self.device, GAUGES)
         busy = self.device.ask("nvmlDeviceGetUtilizationRates", pynvml.nvmlDeviceGetUtilizationRates)
         if busy is not None:
             found |= {"gpu_utilization_ratio": busy.gpu / 100, "memory_copy_utilization_ratio": busy.memory / 100}
-        return {**found, **memory_of(self.device)}
-
-    def asked(self) -> Iterator[tuple[str, float | None]]:
-        ask = self.device.ask
-        for column, call, function, arguments, scale in GAUGES:
-            value = ask(call, function, *arguments)
-            value = value[0] if isinstance(value, list) else value  # encoder and decoder: [percent, period]
-            yield column, None if value is None else float(value) * scale
+        if "temperature_celsius" not in found:
+            found |= temperature_of(self.device)
+        self.fields = self.device.fields(FIELDS)
+        return {**found, **memory_of(self.device), **field_gauges(self.fields), **self.buffers()}
 
     def buffers(self) -> dict[str, float]:
         """Means over what the driver sampled since the last reading: nothing between two polls is missed."""
         found = {}
         for column, (kind, scale) in BUFFERS.items():
-            last = self.buffer_at.get(column, 0)
+            last = self.memory.buffer_at.get(column, 0)
             samples = self.device.ask(f"nvmlDeviceGetSamples {column}", pynvml.nvmlDeviceGetSamples, kind, last)
             mean, newest = samples_mean(samples, scale=scale)
             if mean is not None:
-                found[column], self.buffer_at[column] = mean, newest
+                found[column], self.memory.buffer_at[column] = mean, newest
         return found
 
-    def rates(self, *, monotonic: float) -> dict[str, float]:
-        fields = self.device.fields(FIELD_IDS)
-        now = {name: float(value) * COUNTERS[name][1] for name, value in fields.items() if name in COUNTERS and value != NO_VALUE}
+    def rates(self, known: Mapping[str, float], *, monotonic: float) -> dict[str, float]:
+        """Counters over the time since the last reading."""
+        now = {name: float(value) * COUNTERS[name][1] for name, value in self.fields.items() if name in COUNTERS and value != NO_VALUE}
+        for name in NVLINK5:
+            total = links_total(self.device, name) if name not in now and name not in known else None
+            now |= {} if total is None else {name: total}
         energy = self.device.ask("nvmlDeviceGetTotalEnergyConsumption", pynvml.nvmlDeviceGetTotalEnergyConsumption)
         if energy is not None:
             now["energy_joules_per_second"] = energy * 1e-3
-        seconds = monotonic - self.before_at
-        grown = {name: (value - self.before[name]) / seconds for name, value in now.items() if name in self.before and seconds > 0}
-        self.before, self.before_at = now, monotonic
-        gauges = {name: float(fields[name]) for name in GAUGE_FIELDS if fields.get(name)}
-        return {**gauges, **throttles_joined({name: rate for name, rate in grown.items() if rate >= 0})}
+        before, seconds = self.memory.counters, monotonic - self.memory.counted_at
+        grown = {name: (value - before[name]) / seconds for name, value in now.items() if name in before and seconds > 0}
+        self.memory.counters, self.memory.counted_at = now, monotonic
+        return throttles_joined({name: rate for name, rate in grown.items() if rate >= 0})
+
+    def polled(self, known: Mapping[str, float]) -> dict[str, float]:
+        """Samples of this moment for what this GPU or driver does not count."""
+        able = self.device.able
+        found = {} if able.get("throttle_power_ratio") == able.get("software_thermal_ratio") == "ok" else throttled_now(self.device)
+        counted = able.get(PCIE[0][0]) == "ok" or PCIE[0][0] in known
+        return {**found, **({} if counted else asked(self.device, PCIE))}
+
+    def facts_look(self, monotonic: float) -> dict[str, float]:
+        if monotonic - self.facts_at >= FACTS_LOOK_SECONDS:
+            self.facts, self.facts_at = facts_of(self.device), monotonic
+        return self.facts
 
     def instances_look(self, *, monotonic: float) -> None:
         if monotonic - self.instances_at < MIG_LOOK_SECONDS:
             return
-        self.instances_at = monotonic
-        self.instances = list(instances_of(self)) if self.mig_is_on() else []
-
-    def mig_is_on(self) -> bool:
+        self.instances_at, before = monotonic, self.instances
         mode = self.device.ask("nvmlDeviceGetMigMode", pynvml.nvmlDeviceGetMigMode)
-        return bool(mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+        mig = bool(mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+        if mig != self.mig:  # what was refused before may work now
+            self.mig = mig
+            self.device.able.clear()
+        self.instances = list(instances_of(self)) if mig else []
+        kept = {id(instance.gpm) for instance in self.instances}
+        for instance in before:
+            if instance.gpm is not None and id(instance.gpm) not in kept:
+                instance.gpm.free()
+
+    def end(self) -> None:
+        for gpm in (self.gpm, *(instance.gpm for instance in self.instances)):
+            if gpm is not None:
+                gpm.free()
 
 
 @dataclass
@@ -131,46 +170,15 @@ class Instance:
     gpu_instance_id: int
     gpm: Gpm | None = None
 
-    def read(self, gpu: Gpu, *, monotonic: float) -> Reading:
+    def __post_init__(self) -> None:
+        self.running = Running(self.device, self.uuid, has_use=False)
+
+    def read(self, gpu: Gpu, census: Census, *, monotonic: float, now: float) -> Reading:
         values = memory_of(self.device)
         if self.gpm is not None:
             values |= self.gpm.read(monotonic=monotonic)
+        census.take(self.running, now=now)
         return Reading(self.uuid, gpu.uuid, gpu.model_name, gpu.position, self.profile, values, dict(self.device.able))
-
-
-Call = tuple[str, str, Callable[..., Any], tuple[Any, ...], float]
-GAUGES: tuple[Call, ...] = (  # column, call, function, arguments, factor to base units
-    ("power_watts", "nvmlDeviceGetPowerUsage", pynvml.nvmlDeviceGetPowerUsage, (), 1e-3),
-    ("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", pynvml.nvmlDeviceGetEnforcedPowerLimit, (), 1e-3),
-    ("temperature_celsius", "nvmlDeviceGetTemperatureV", pynvml.nvmlDeviceGetTemperatureV, (pynvml.NVML_TEMPERATURE_GPU,), 1.0),
-    ("sm_clock_hertz", "nvmlDeviceGetClockInfo SM", pynvml.nvmlDeviceGetClockInfo, (pynvml.NVML_CLOCK_SM,), 1e6),
-    ("memory_clock_hertz", "nvmlDeviceGetClockInfo MEM", pynvml.nvmlDeviceGetClockInfo, (pynvml.NVML_CLOCK_MEM,), 1e6),
-    ("encoder_utilization_ratio", "nvmlDeviceGetEncoderUtilization", pynvml.nvmlDeviceGetEncoderUtilization, (), 0.01),
-    ("decoder_utilization_ratio", "nvmlDeviceGetDecoderUtilization", pynvml.nvmlDeviceGetDecoderUtilization, (), 0.01),
-    (
-        "ecc_uncorrected_errors",
-        "nvmlDeviceGetTotalEccErrors",
-        pynvml.nvmlDeviceGetTotalEccErrors,
-        (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC),
-        1.0,
-    ),
-)
-
-
-def memory_of(device: Device) -> dict[str, float]:
-    """Version 2 tells reserved memory apart from used memory; old drivers have version 1 only."""
-    memory = device.ask("nvmlDeviceGetMemoryInfo_v2", pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
-    if memory is None:
-        memory = device.ask("nvmlDeviceGetMemoryInfo", pynvml.nvmlDeviceGetMemoryInfo)
-    return {} if memory is None else {"gpu_memory_used_bytes": float(memory.used), "gpu_memory_total_bytes": float(memory.total)}
-
-
-def throttles_joined(grown: dict[str, float]) -> dict[str, float]:
-    """The counters of one cause as one share of time; they may run at once, so the greater counts, not the sum."""
-    thermal = [grown.pop(name) for name in ("software_thermal_ratio", "hardware_thermal_ratio") if name in grown]
-    power = [grown.pop(name) for name in ("throttle_power_ratio", "power_brake_ratio") if name in grown]
-    joined = {"throttle_thermal_ratio": thermal, "throttle_power_ratio": power}
-    return {**grown, **{name: min(1.0, max(parts)) for name, parts in joined.items() if parts}}
 
 
 def instances_of(gpu: Gpu) -> Iterator[Instance]:
@@ -199,37 +207,77 @@ def profile_of(device: Device) -> str:
 
 @dataclass
 class Gpus:
-    """All GPUs of the host; a driver that is away or a GPU that is lost is looked for again at each reading."""
+    """All GPUs of the host; a driver that is away or a GPU that is lost is looked for again."""
 
-    trouble: str = ""  # why there are none, in words
+    census: Census = field(default_factory=Census)
+    xid: XidWatch = field(default_factory=XidWatch)
+    trouble: str = ""  # why there are none, or not all, in words
     gpus: list[Gpu] = field(default_factory=list)
+    lost: dict[str, Reading] = field(default_factory=dict)  # UUID -> what is said of it while it is away
+    memories: dict[str, Memory] = field(default_factory=dict)
     started: bool = False
+    started_at: float = float("-inf")
 
-    def read(self, *, monotonic: float) -> list[Reading]:
-        if not self.started and not self.start():
-            return []
-        readings: list[Reading] = []
-        for gpu in self.gpus:
-            try:
-                readings += gpu.read(monotonic=monotonic)
-            except GpuLost as lost:
-                readings.append(Reading(gpu.uuid, "", gpu.model_name, gpu.position, "", {}, {}, lost=str(lost)))
-                self.started = False  # the others are still read in this round; then NVML starts over
-        if not self.started:
+    def read(self, *, monotonic: float, now: float) -> list[Reading]:
+        if self.started and (self.lost or self.trouble) and monotonic - self.started_at >= RESTART_SECONDS:
             self.stop()
-        return readings
+        if not self.started and not self.start(monotonic=monotonic):
+            return [*self.lost.values()]
+        self.census.begin()
+        readings = [reading for gpu in self.gpus if gpu.uuid not in self.lost for reading in self.read_one(gpu, monotonic, now)]
+        self.census.end()
+        return [self.with_xid(reading) for reading in [*readings, *self.lost.values()]]
 
-    def start(self) -> bool:
+    def read_one(self, gpu: Gpu, monotonic: float, now: float) -> list[Reading]:
+        try:
+            return gpu.read(self.census, monotonic=monotonic, now=now)
+        except GpuLost as lost:
+            self.lost[gpu.uuid] = Reading(gpu.uuid, "", gpu.model_name, gpu.position, "", {}, {}, lost=str(lost))
+            return []
+
+    def with_xid(self, reading: Reading) -> Reading:
+        code = self.xid.last.get(reading.key)
+        return (
+            reading if code is None or (reading.lost and not code) else replace_values(reading, {**reading.values, "xid_code": float(code)})
+        )
+
+    def start(self, *, monotonic: float) -> bool:
+        """At most each RESTART_SECONDS when a GPU is away, at each reading when there is no driver at all."""
         try:
             pynvml.nvmlInit()
-            self.gpus = [gpu for position in range(pynvml.nvmlDeviceGetCount()) if (gpu := gpu_of(position))]
+            count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             self.trouble = f"NVML does not answer: {error}"
             return False
-        self.started, self.trouble = True, ""
+        self.gpus, silent = [], []
+        for position in range(count):
+            found = self.gpu_at(position)
+            if isinstance(found, Gpu):
+                self.gpus.append(found)
+            else:
+                silent.append(f"GPU {position} does not answer: {found}")
+        answering = {gpu.uuid for gpu in self.gpus}
+        self.lost = {uuid: reading for uuid, reading in self.lost.items() if uuid not in answering}
+        self.started, self.started_at, self.trouble = True, monotonic, "; ".join(silent)
+        self.xid.start({gpu.uuid: gpu.device for gpu in self.gpus})
         return True
 
+    def gpu_at(self, position: int) -> Gpu | str:
+        """The GPU, or why it does not answer."""
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(position)
+            uuid, name = str(pynvml.nvmlDeviceGetUUID(handle)), str(pynvml.nvmlDeviceGetName(handle))
+            device = Device(handle)
+            return Gpu(device, uuid, name, position, self.memories.setdefault(uuid, Memory()), gpm=Gpm.of(device))
+        except (pynvml.NVMLError, GpuLost) as error:
+            return str(error)
+
     def stop(self) -> None:
+        if not self.started:
+            return
+        self.xid.stop()
+        for gpu in self.gpus:
+            gpu.end()
         self.gpus, self.started = [], False
         try:
             pynvml.nvmlShutdown()
@@ -237,12 +285,5 @@ class Gpus:
             self.trouble = f"NVML does not stop: {error}"
 
 
-def gpu_of(position: int) -> Gpu | None:
-    """None for a GPU that does not answer; it is looked for again when NVML starts over."""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(position)
-        uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-    except pynvml.NVMLError:
-        return None
-    device = Device(handle)
-    return Gpu(device, str(uuid), str(name), position, gpm=Gpm.of(device))
+def replace_values(reading: Reading, values: Mapping[str, float]) -> Reading:
+    return Reading(**{**vars(reading), "values": values})

@@ -4,7 +4,7 @@ Every call goes through `Device.ask`: what a GPU or its driver does not support 
 a passing error leaves one reading out; a lost GPU raises `GpuLost` so that the caller starts over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,11 @@ LOST = {
 }
 
 
+# Nobody was busy, no such instance. The binding also raises "success" where a list is empty at the first look.
+EMPTY = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_SUCCESS}
+FieldId = int | tuple[int, int]  # number, or number and scope
+
+
 class GpuLost(Exception):
     """The GPU fell off the bus or needs a reset; its handle is worth nothing any more."""
 
@@ -39,27 +44,31 @@ class Device:
     able: dict[str, str] = field(default_factory=dict)
     failures: int = 0  # passing errors, counted
 
-    def ask(self, call: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The call's result, or None. `call` is the name it has in the table."""
+    def ask(self, call: str, function: Callable[..., Any], *arguments: Any, nothing: Any = None) -> Any:
+        """The call's result, or None. `call` is the name it has in the table; `nothing` is given back where there is nothing to tell."""
         if self.able.get(call, "ok") != "ok":
             return None
         try:
             result = function(self.handle, *arguments)
         except pynvml.NVMLError as error:
-            return self.refused(call, error)
+            return self.refused(call, error, nothing)
         self.able[call] = "ok"
         return result
 
-    def refused(self, call: str, error: pynvml.NVMLError) -> None:
+    def refused(self, call: str, error: pynvml.NVMLError, nothing: Any) -> Any:
         code = getattr(error, "value", None)
         if code in LOST:
             raise GpuLost(f"{call}: {error}") from error
+        if code in EMPTY:
+            self.able[call] = "ok"
+            return nothing
         if code in LASTING:
             self.able[call] = LASTING[code]
-        elif code != pynvml.NVML_ERROR_NOT_FOUND:  # e.g. no process since the last look
+        else:
             self.failures += 1
+        return None
 
-    def fields(self, ids: dict[str, int]) -> dict[str, int | float]:
+    def fields(self, ids: Mapping[str, FieldId]) -> dict[str, int | float]:
         """Field values by name; each has a status of its own, and one that is refused for good is not asked again."""
         wanted = {name: number for name, number in ids.items() if self.able.get(name, "ok") == "ok"}
         values = self.ask("nvmlDeviceGetFieldValues", pynvml.nvmlDeviceGetFieldValues, list(wanted.values())) if wanted else None

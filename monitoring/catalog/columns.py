@@ -109,6 +109,13 @@ ACCELERATOR = (
     Column("gpu_memory_used_bytes", "bytes", "Memory used", "Accelerator memory allocated."),
     Column("gpu_memory_total_bytes", "bytes", "Memory", "Accelerator memory the driver reports."),
     Column("power_watts", "watts", "Power", "Board power, as the driver averages it.", maximum=20000.0),
+    Column(
+        "module_power_watts",
+        "watts",
+        "Module power",
+        "Power of the whole module, processor and memory with the GPU, where the driver tells it (Grace Hopper).",
+        maximum=20000.0,
+    ),
     Column("power_limit_watts", "watts", "Power limit", "Enforced power limit.", maximum=20000.0),
     Column("energy_joules_per_second", "watts", "Power by energy counter", "Energy counter over time: exact mean power.", maximum=20000.0),
     Column("temperature_celsius", "celsius", "Temperature", "Chip temperature.", fold=Fold.MAX, maximum=200.0),
