@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from django.shortcuts import redirect, render
 from django.utils.safestring import SafeString
 
 from capacity.analysis.limits import WORDS as LIMIT_WORDS
+from capacity.analysis.words import percent_words
 from capacity.dashboards.hardware import short_model
+from capacity.dashboards.loads import LOAD_COLUMNS, Load, load_bar, loads_of
 from capacity.dashboards.pages import Page, page_context, screen
 from capacity.dashboards.sheets import table_response
 from capacity.dashboards.sparks import headroom_bar, spark
@@ -230,17 +233,19 @@ def searched(rows: QuerySet[Deployment], text: str) -> QuerySet[Deployment]:
 
 def table_rows(deployments: Sequence[Deployment], *, page: Page) -> list[Row]:
     ids = [row.pk for row in deployments]
-    traffic = lines_load_many(
-        Entity.DEPLOYMENT, ids, ["requests_per_second"], start=page.range.start, end=page.range.end, points=SPARK_POINTS
+    cards = accelerators_held(ids, at=page.range.end)
+    own = lines_load_many(
+        Entity.DEPLOYMENT, ids, ("requests_per_second", *LOAD_COLUMNS), start=page.range.start, end=page.range.end, points=SPARK_POINTS
     )
+    loads = loads_of(deployments, own, {pk: list(held) for pk, held in cards.items()}, page=page)
     courses = latency_courses(deployments, page=page)
-    hardware = hardware_words(ids, page=page)
     return [
         table_row(
             row,
-            spark_of(row, traffic.get(row.pk)),
+            spark_of(row, own.get(row.pk)),
             courses.get(row.pk) or spark(None, label=f"{row.name} latency"),
-            hardware=hardware.get(row.pk, ""),
+            hardware=hardware_words(cards.get(row.pk, {})),
+            load=loads.get(row.pk),
         )
         for row in deployments
     ]
@@ -267,7 +272,7 @@ def latency_courses(deployments: Sequence[Deployment], *, page: Page) -> dict[in
     return {pk: spark(values, label=f"{names[pk]} latency", limit=limits.get(pk)) for pk, values in courses.items()}
 
 
-def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, hardware: str) -> Row:
+def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, hardware: str, load: Load | None = None) -> Row:
     status, slo = getattr(row, "status", None), getattr(row, "slo", None)
     version = getattr(row, "version_name", "") or ""
     system = SYSTEMS[row.system].name if row.system in SYSTEMS else row.system
@@ -278,7 +283,7 @@ def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, har
     ratio = status.limit_ratio
     tone = "" if ratio is None else "crit" if ratio >= FULL and status.verdict == Verdict.BREAKS else "warn" if ratio >= NEAR else ""
     full = f"{LIMIT_WORDS.get(status.limit_name, 'Limit')} full" if ratio is not None and ratio >= FULL else ""
-    free = "not seen" if ratio is None else f"{max(round(100 * (1 - ratio)), 0)} % free"
+    free = "not seen" if ratio is None else f"{percent_words(max(1 - ratio, 0.0))} free"
     name = "" if status.latency is None else "mean" if status.latency_is_mean else f"p{100 * (status.percentile or 0.95):g}"
     label = f"{LATENCY_LABELS[Latency(status.latency)]} {name}" if status.latency else ""
     return Row(
@@ -289,23 +294,27 @@ def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, har
         latency,
         label,
         over,
-        headroom_bar(ratio, ratio, tone=tone),
+        load_bar(load, ratio, tone=tone),
         free,
         full,
         hardware,
     )
 
 
-def hardware_words(ids: Sequence[int], *, page: Page) -> Mapping[int, str]:
-    """ "6 × 2 H100" in short: how many accelerators of which kind each deployment has now; one query."""
-    now = page.range.end
-    placed = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=now), valid_from__lte=now, accelerator__isnull=False)
+def accelerators_held(ids: Sequence[int], *, at: datetime) -> Mapping[int, Mapping[int, str]]:
+    """deployment -> accelerator -> what it is, in short, of the placements that hold at an instant; one query."""
+    placed = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=at), valid_from__lte=at, accelerator__isnull=False)
     kinds = (
         placed.filter(replica__deployment__in=ids)
         .values_list("replica__deployment", "accelerator", "accelerator__model_name", "accelerator__mig_profile")
         .distinct()
     )
-    counted: dict[int, Counter[str]] = defaultdict(Counter)
-    for pk, _, model, profile in kinds:
-        counted[pk][profile or short_model(model)] += 1
-    return {pk: ", ".join(f"{number} × {name}" for name, number in counter.most_common(2)) for pk, counter in counted.items()}
+    found: dict[int, dict[int, str]] = defaultdict(dict)
+    for pk, accelerator, model, profile in kinds:
+        found[pk][accelerator] = profile or short_model(model)
+    return found
+
+
+def hardware_words(held: Mapping[int, str]) -> str:
+    """ "12 × H100": how many accelerators of which kind."""
+    return ", ".join(f"{number} × {name}" for name, number in Counter(held.values()).most_common(2))

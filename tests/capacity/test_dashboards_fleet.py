@@ -3,14 +3,17 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from capacity.dashboards.loads import load_bar, load_of, ratio_of
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.models import Deployment, DeploymentState, Event, EventKind, Slo
+from monitoring.series import Line, Lines
 from tests.factories import (
     make_accelerator,
     make_admin,
@@ -170,3 +173,27 @@ def test_a_range_that_cannot_be_read_is_named_and_the_page_still_stands(client: 
     page = client.get("/?from=yesterdayish").content.decode()
     assert "yesterdayish" in page
     assert "chat-70b" in page
+
+
+def course(*values: float) -> Lines:
+    array = np.array(values)
+    line = Line(np.arange(array.size, dtype=np.float64), array, array, array, "ratio")
+    return Lines(60.0, "5m", None, {"dram_active_ratio": line})
+
+
+def test_the_headroom_bar_shows_the_typical_load_and_its_p95() -> None:
+    load = load_of(ratio_of([course(*np.linspace(0.0, 0.8, 21)), course(*np.linspace(0.2, 1.0, 21))], "dram_active_ratio", ""))
+    assert load is not None
+    assert load.typical == pytest.approx(0.5)
+    assert load.high == pytest.approx(0.86)
+    assert "typical 50 %, high 86 % of the ceiling" in load_bar(load, 0.4)
+
+
+def test_what_is_full_now_shows_as_full_whatever_the_day_was_like() -> None:
+    assert "typical 50 %, high 98 % of the ceiling" in load_bar(load_of(np.full(48, 0.5)), 0.98)
+
+
+def test_gaps_are_no_load() -> None:
+    assert load_of(np.array([np.nan, 0.6, np.nan])) == (0.6, 0.6)
+    assert load_of(np.full(3, np.nan)) is None
+    assert np.isnan(ratio_of([course(np.nan, 0.6)], "dram_active_ratio", "")[0])
