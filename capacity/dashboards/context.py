@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
+from capacity.dashboards.health import health_load
 from capacity.dashboards.pages import zone_of
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import actor_of, deployments_for
-from monitoring.models import Cluster, DeploymentState
+from monitoring.models import DeploymentState
 
 THEMES = ("light", "dark")
 STALE_SECONDS = 180  # three looks at a source that is polled each minute
@@ -62,11 +63,13 @@ def shell(request: HttpRequest) -> dict[str, object]:
     state = DeploymentStatus.objects.filter(deployment__in=deployments_for(actor).filter(state=DeploymentState.ACTIVE)).aggregate(
         breaks=Count("pk", filter=Q(verdict=Verdict.BREAKS)), as_of=Max("as_of")
     )
+    health = health_load(now=timezone.now())
     breaks = f"{state['breaks']} broken" if state["breaks"] else ""
     return context | {
         "nav": [entry(request, link, count=breaks if link.name == "fleet" else "") for link in SEE],
         "nav_system": [entry(request, link) for link in SYSTEM if actor.admin or not link.admin],
-        "demo_here": Cluster.objects.filter(demo=True).exists(),
+        "demo_here": health.demo,
+        "troubles": [] if page_name(request) == "status" else health.troubles,  # Status has them in full
         "fresh_as_of": state["as_of"],
         "fresh_stale_seconds": STALE_SECONDS,
         "is_admin": actor.admin,
@@ -75,9 +78,13 @@ def shell(request: HttpRequest) -> dict[str, object]:
 
 
 def entry(request: HttpRequest, link: Link, *, count: str = "") -> Entry:
-    match = getattr(request, "resolver_match", None)
-    name = match.url_name if match else ""
+    name = page_name(request)
     return Entry(link.label, reverse(link.name), link.key, name == link.name or name in link.covers, count)
+
+
+def page_name(request: HttpRequest) -> str:
+    match = getattr(request, "resolver_match", None)
+    return (match.url_name or "") if match else ""
 
 
 def zone_label(request: HttpRequest) -> str:

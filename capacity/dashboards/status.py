@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from capacity.dashboards import words
+from capacity.dashboards.health import QUEUE, Loop, job_loop, queue_loop, rollup_loop, schedule, source_loop, troubles_told
 from capacity.dashboards.replies import guarded, show
 from monitoring.access import actor_of
 from monitoring.models import (
@@ -35,11 +35,7 @@ from monitoring.models import (
 )
 from monitoring.series.sizes import TableSize, database_bytes, sizes_load
 
-STALE_FLOOR_SECONDS = 180.0  # three canaries
-STALE_SLOTS = 3.0
 FRESH = timedelta(minutes=10)
-LAG_STEPS = 5.0  # a source is late when it is this many steps behind
-LEVEL_LAGS = {"5m": 1200.0, "1h": 3 * 3600.0, "1d": 2 * 86400.0}
 
 
 @dataclass(frozen=True)
@@ -109,19 +105,13 @@ def facts(*, now: datetime, admin: bool) -> dict[str, Any]:
         "database_bytes": database_bytes(),
         "versions": versions(),
         "admin": admin,
-        "problems": problems(jobs=jobs, sources=sources, fills=fills, queues=queues_of(beats, now=now)),
+        "problems": problems(jobs=jobs, sources=sources, fills=fills, queues=queues_of(beats, now=now), now=now),
     }
-
-
-def expected() -> dict[str, float]:
-    """Job -> seconds between its slots, from the beat's schedule."""
-    plan = settings.CELERY_BEAT_SCHEDULE.values()
-    return {entry["task"]: float(entry["options"]["expires"]) for entry in plan if not entry["task"].endswith(".canary")}
 
 
 def jobs_load(*, now: datetime) -> tuple[list[Job], dict[str, Heartbeat]]:
     """Two queries, however many jobs and slots there are."""
-    plan = expected()
+    plan = schedule()
     beats = {beat.name: beat for beat in Heartbeat.objects.all()}
     newest = [JobSlot.objects.filter(job=name).order_by("-slot_time")[:1] for name in plan]
     last = {slot.job: slot for slot in newest[0].union(*newest[1:], all=True)} if newest else {}
@@ -130,15 +120,15 @@ def jobs_load(*, now: datetime) -> tuple[list[Job], dict[str, Heartbeat]]:
 
 def job_of(name: str, *, every_seconds: float, last: JobSlot | None, beat: Heartbeat | None, now: datetime) -> Job:
     good_at = beat.at if beat else None
-    allowed = timedelta(seconds=max(STALE_FLOOR_SECONDS, STALE_SLOTS * every_seconds))
     since = good_at or (last.slot_time if last else None)
-    return Job(name, every_seconds, last, good_at, stale=since is not None and now - since > allowed)
+    stale = since is not None and job_loop(name, since, every_seconds=every_seconds).late(now=now)
+    return Job(name, every_seconds, last, good_at, stale)
 
 
 def queues_of(beats: Mapping[str, Heartbeat], *, now: datetime) -> list[tuple[str, Heartbeat, bool]]:
     """(queue, its last canary, stale): a stale one has no worker."""
-    limit = timedelta(seconds=STALE_FLOOR_SECONDS)
-    return [(name.removeprefix("queue:"), beat, now - beat.at > limit) for name, beat in sorted(beats.items()) if name.startswith("queue:")]
+    named = [(name.removeprefix(QUEUE), beat) for name, beat in sorted(beats.items()) if name.startswith(QUEUE)]
+    return [(name, beat, queue_loop(name, beat.at).late(now=now)) for name, beat in named]
 
 
 def sources_load(*, now: datetime) -> list[SourceLag]:
@@ -151,8 +141,8 @@ def sources_load(*, now: datetime) -> list[SourceLag]:
 
 def source_lag(source: Source, *, seen: tuple[int, int], now: datetime) -> SourceLag:
     lag = (now - source.watermark).total_seconds() if source.watermark else None
-    limit = max(STALE_FLOOR_SECONDS, LAG_STEPS * source.step_seconds)
-    return SourceLag(source, lag, late=source.enabled and lag is not None and lag > limit, fresh=seen[0], active=seen[1])
+    loop = source_loop_of(source)
+    return SourceLag(source, lag, late=source.enabled and loop is not None and loop.late(now=now), fresh=seen[0], active=seen[1])
 
 
 def fills_load(*, now: datetime) -> list[Fill]:
@@ -161,7 +151,7 @@ def fills_load(*, now: datetime) -> list[Fill]:
 
 def fill_of(state: FillState, *, now: datetime) -> Fill:
     lag = (now - state.end_time).total_seconds()
-    return Fill(state.table, state.end_time, lag, late=lag > LEVEL_LAGS.get(state.table.rpartition("_")[2], 86400.0))
+    return Fill(state.table, state.end_time, lag, late=rollup_loop(state.table, state.end_time).late(now=now))
 
 
 def work_load(*, now: datetime) -> dict[str, Any]:
@@ -195,7 +185,7 @@ def levels_of(sizes: Sequence[TableSize], *, kept: Mapping[str, str]) -> list[Le
 def level_of(parts: Sequence[TableSize], *, kept: Mapping[str, str]) -> LevelSize:
     level = parts[0].level
     return LevelSize(
-        name={"sample": "raw", "5m": "5 min", "1h": "1 h", "1d": "1 d"}[level.name],
+        name={"sample": "raw", "5m": "5 min", "15m": "15 min", "1h": "1 h", "1d": "1 d"}[level.name],
         bytes=sum(part.bytes for part in parts),
         rows=sum(part.rows for part in parts),
         partitions=sum(part.partitions for part in parts),
@@ -215,15 +205,20 @@ def versions() -> list[tuple[str, str]]:
 
 
 def problems(
-    *, jobs: Sequence[Job], sources: Sequence[SourceLag], fills: Sequence[Fill], queues: Sequence[tuple[str, Heartbeat, bool]]
+    *,
+    jobs: Sequence[Job],
+    sources: Sequence[SourceLag],
+    fills: Sequence[Fill],
+    queues: Sequence[tuple[str, Heartbeat, bool]],
+    now: datetime,
 ) -> list[str]:
-    """Sentences for the red banner; none of them on a healthy install."""
-    found = [
-        f"No worker takes the queue {name} since {words.span((timezone.now() - beat.at).total_seconds())}."
-        for name, beat, stale in queues
-        if stale
-    ]
-    found += [f"The job {job.name} has not ended well for long." for job in jobs if job.stale and job.good_at]
-    found += [f"{row.source.name} is {words.span(row.lag_seconds or 0)} behind." for row in sources if row.late]
-    found += [f"The rollup {fill.table} is {words.span(fill.lag_seconds)} behind." for fill in fills if fill.late]
-    return found
+    """Sentences for the red banner, the same as in the shell of every other page; none of them on a healthy install."""
+    loops = [queue_loop(name, beat.at) for name, beat, _ in queues]
+    loops += [job_loop(job.name, job.good_at, every_seconds=job.every_seconds) for job in jobs if job.good_at]
+    loops += [loop for row in sources if row.source.enabled and (loop := source_loop_of(row.source)) is not None]
+    loops += [rollup_loop(fill.table, fill.end_time) for fill in fills]
+    return troubles_told(loops, now=now)
+
+
+def source_loop_of(source: Source) -> Loop | None:
+    return source_loop(source.name, source.watermark, step_seconds=source.step_seconds) if source.watermark else None

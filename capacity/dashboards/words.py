@@ -135,6 +135,8 @@ def change(now_value: float | None, before: float | None, *, window: str, unit: 
     if now_value is None or before is None or not (math.isfinite(now_value) and math.isfinite(before)):
         return None
     difference = now_value - before
+    if unit in COUNTED and max(abs(now_value), abs(before)) < LEAST_COUNT:
+        return Change("steady", f"as in the {window} before", False)
     arrow = "▲" if difference > 0 else "▼"
     worse = (higher_is == "bad" and difference > 0) or (higher_is == "good" and difference < 0)
     if unit != "ratio" and before == 0 and difference:
@@ -145,5 +147,6 @@ def change(now_value: float | None, before: float | None, *, window: str, unit: 
     size = abs(100 * difference) if unit == "ratio" else abs(100 * difference / before) if before else 0.0
     if size < 0.5:
         return Change("steady", f"as in the {window} before", False)
-    short, long = ("pt", "points") if unit == "ratio" else ("%", "%")
+    long = "%" if unit != "ratio" else "point" if f"{size:.0f}" == "1" else "points"
+    short = "pt" if unit == "ratio" else "%"
     return Change(f"{arrow} {size:,.0f} {short}", f"{arrow} {size:,.0f} {long} on the {window} before", worse and size >= 5)
