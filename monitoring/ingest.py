@@ -49,22 +49,26 @@ class Verdicts:
 def rows_ingest(rows: Rows, *, overwrite: bool, now: datetime) -> Written:
     """Raw samples. overwrite: True for polled columns, False for senders whose first value stands."""
     verdicts = Verdicts()
+    return verdicts.result(rows_write(rows_judge(rows, verdicts=verdicts, now=now), overwrite=overwrite))
+
+
+def rows_judge(rows: Rows, *, verdicts: Verdicts, now: datetime, limits: Mapping[str, float] | None = None) -> Rows:
+    """What of raw samples is good; the rest is counted and named in `verdicts`. limits: the settings, where known already."""
     known = columns_known(rows.entity, rows.values, verdicts)
     values = {name: np.asarray(rows.values[name], dtype=np.float64) for name in known}
-    present = {name: ~np.isnan(value) for name, value in values.items()}
-    good = rows_check(rows.ids, rows.versions, rows.times, present, level=RAW, now=now, verdicts=verdicts)
-    checked = {name: value_check(known[name], value[good], rows.times[good], verdicts) for name, value in values.items()}
-    return verdicts.result(
-        rows_write(Rows(rows.entity, rows.ids[good], rows.times[good], checked, version_part(rows, good)), overwrite=overwrite)
-    )
+    good = rows_check(rows.ids, rows.versions, rows.times, values, level=RAW, now=now, verdicts=verdicts, limits=limits)
+    if len(good) < len(rows.ids):
+        rows, values = rows.taken(good), {name: value[good] for name, value in values.items()}
+    checked = {name: value_check(known[name], value, rows.times, verdicts) for name, value in values.items()}
+    return replace(rows, values=checked)
 
 
 def rollups_ingest(rows: RollupRows, *, now: datetime) -> Written:
     """Five-minute rows of import and demo; times must lie on the five-minute grid."""
     verdicts = Verdicts()
     known = columns_known(rows.entity, rows.sums, verdicts)
-    present = {name: ~np.isnan(rows.sums[name]) for name in known}
-    good = rows_check(rows.ids, rows.versions, rows.times, present, level=FIVE_MINUTES, now=now, verdicts=verdicts)
+    sums = {name: rows.sums[name] for name in known}
+    good = rows_check(rows.ids, rows.versions, rows.times, sums, level=FIVE_MINUTES, now=now, verdicts=verdicts)
     chosen = rows.taken(good)
     counts: dict[str, Floats] = {}
     for name, column in known.items():
@@ -85,7 +89,7 @@ def histograms_ingest(histograms: Histograms, *, table: str = "sample", now: dat
         verdicts.refuse(np.ones(size, dtype=bool), shape)
         return verdicts.result(Written())
     level = {"sample": RAW, "5m": FIVE_MINUTES}[table]
-    one = {"": np.ones(size, dtype=bool)}
+    one = {"": np.ones(size)}
     good = rows_check(histograms.ids, histograms.versions, histograms.times, one, level=level, now=now, verdicts=verdicts)
     chosen = histograms.taken(good)
     bad = ~(np.isfinite(chosen.counts) & (chosen.counts >= 0) & (chosen.counts < REAL_MAX)).all(axis=1)
@@ -103,18 +107,23 @@ def columns_known(entity: Entity, given: Mapping[str, Floats], verdicts: Verdict
 
 
 def rows_check(
-    ids: Ints, versions: Ints | None, times: Floats, present: dict[str, Mask], *, level: Level, now: datetime, verdicts: Verdicts
+    ids: Ints,
+    versions: Ints | None,
+    times: Floats,
+    values: Mapping[str, Floats],
+    *,
+    level: Level,
+    now: datetime,
+    verdicts: Verdicts,
+    limits: Mapping[str, float] | None = None,
 ) -> Ints:
     """Row numbers whose identity and time are good; the samples of the others are counted as refused."""
-    limits = settings_get("ingest_ahead_seconds", "retention_raw_days", "retention_5m_days")
+    limits = limits or settings_get("ingest_ahead_seconds", "retention_raw_days", "retention_5m_days")
     keep_days = limits["retention_raw_days" if level is RAW else "retention_5m_days"]
     oldest, newest = now.timestamp() - keep_days * 86400, now.timestamp() + limits["ingest_ahead_seconds"]
     unknown = (ids <= 0) | (ids > INTEGER_MAX)
     if versions is not None:
         unknown |= (versions < 0) | (versions > INTEGER_MAX)
-    samples = np.zeros(len(ids), dtype=np.int64)
-    for mask in present.values():
-        samples += mask
     good = np.ones(len(ids), dtype=bool)
     for bad, text in (
         (unknown, "ids and versions need to be positive integers"),
@@ -124,8 +133,10 @@ def rows_check(
         (off_grid(times, level), f"times need to lie on the grid of {level.seconds} s"),
     ):
         fresh = bad & good
-        verdicts.refuse(fresh, text, samples=int(samples[fresh].sum()), first=time_words(times[fresh]))
-        good &= ~bad
+        if fresh.any():
+            samples = sum(int(np.count_nonzero(~np.isnan(value[fresh]))) for value in values.values())
+            verdicts.refuse(fresh, text, samples=samples, first=time_words(times[fresh]))
+            good &= ~bad
     return np.flatnonzero(good)
 
 
@@ -155,10 +166,10 @@ def range_words(column: Column) -> str:
 def value_check(column: Column, value: Floats, times: Floats, verdicts: Verdicts) -> Floats:
     """The values with the bad ones taken out."""
     bad = out_of_range(column, value)
-    if bad.any():
-        verdicts.refuse(
-            bad, f"{column.name} needs to be {range_words(column)} {column.unit}, got {value[bad][0]:g}", first=time_words(times[bad])
-        )
+    if not bad.any():
+        return value
+    text = f"{column.name} needs to be {range_words(column)} {column.unit}, got {value[bad][0]:g}"
+    verdicts.refuse(bad, text, first=time_words(times[bad]))
     return np.where(bad, np.nan, value)
 
 
@@ -175,7 +186,3 @@ def rollup_check(column: Column, rows: RollupRows, verdicts: Verdicts) -> Floats
         text = f"{column.name} needs a count above 0 and low <= mean <= high, each {range_words(column)} {column.unit}"
         verdicts.refuse(bad, text, first=time_words(rows.times[bad]))
     return np.where(given & ~bad, count, 0.0)
-
-
-def version_part(rows: Rows, chosen: Ints) -> Ints | None:
-    return None if rows.versions is None else rows.versions[chosen]

@@ -29,6 +29,7 @@ M_ALL = {
         "series",
         "sources",
         "slots",
+        "agents",
     )
 }
 ROOMS: dict[str, set[str]] = {
@@ -44,13 +45,22 @@ ROOMS: dict[str, set[str]] = {
     "monitoring.rollups": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
     "monitoring.retention": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
     "monitoring.series": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
-    "monitoring.sources": M_ALL - {"monitoring.sources", "monitoring.slots"},
-    "monitoring.api": {"monitoring.access", "monitoring.ingest", "monitoring.models", "monitoring.catalog", "monitoring.series"},
+    "monitoring.sources": M_ALL - {"monitoring.sources", "monitoring.slots", "monitoring.agents"},
+    # What agents send, resolved to rows: the door itself stands in api.
+    "monitoring.agents": {f"monitoring.{room}" for room in ("access", "catalog", "ingest", "models", "store")},
+    "monitoring.api": {
+        "monitoring.access",
+        "monitoring.agents",
+        "monitoring.ingest",
+        "monitoring.models",
+        "monitoring.catalog",
+        "monitoring.series",
+    },
     "monitoring.tasks": set(M_ALL),
     "capacity.engine": set(),
     "capacity.models": {"monitoring.models"},
     "capacity.analysis": {"capacity.engine", "capacity.models", "monitoring.catalog", "monitoring.models", "monitoring.series"},
-    "capacity.demo": {"capacity.engine", "capacity.models", "capacity.analysis", *(M_ALL - {"monitoring.slots"})},
+    "capacity.demo": {"capacity.engine", "capacity.models", "capacity.analysis", *(M_ALL - {"monitoring.slots", "monitoring.agents"})},
     "capacity.dashboards": {
         *("capacity.engine", "capacity.models", "capacity.analysis", "capacity.demo"),
         *("monitoring.access", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),

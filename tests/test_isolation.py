@@ -114,7 +114,9 @@ PAGES: dict[str, dict[str, str]] = {
 
 # For the API: reading as above; what changes something needs besides a session or a key that may change.
 PERSON = " by a person"  # no key may do it
+PUSH = "push"  # ingest keys only, and no session
 API: dict[str, dict[str, str]] = {
+    "api/v1/ingest": {"post": PUSH},
     "api/schema/": {"get": KNOWN},
     "api/v1/me": {"get": KNOWN},
     "api/v1/fleet": {"get": KNOWN},
@@ -218,6 +220,8 @@ def expected(who: str, role: str, *, method: str, api: bool) -> set[int]:
     """The statuses that are right for this role; 302 of a page to nobody must lead to sign-in."""
     if who == OPEN:
         return OK | {401, 404}
+    if who == PUSH:
+        return expected_of_push(role)
     if role == "nobody" or (not api and role in KEYS):
         return {401} if api else {302}
     if role in KEYS:
@@ -253,6 +257,11 @@ def expected_of_key(who: str, role: str, *, method: str) -> set[int]:
         "install rw key": "root",
     }[role]
     return expected_of_person(who, person)
+
+
+def expected_of_push(role: str) -> set[int]:
+    """The ingest key of the sample belongs to no cluster: it is told so."""
+    return {403} if role in KEYS else {401}
 
 
 def refused(methods: dict[str, str], role: str, *, api: bool) -> set[int]:

@@ -135,13 +135,13 @@ class AuditEvent(models.Model):
 
 
 class RateCountQuerySet(models.QuerySet["RateCount"]):
-    def hit(self, name: str, *, window: int) -> int:
-        """Count one call in this window; the number of calls so far. Two statements, safe with any number of processes."""
-        if not self.filter(name=name, window=window).update(count=models.F("count") + 1):
+    def hit(self, name: str, *, window: int, count: int = 1) -> int:
+        """Count calls in this window; the number of calls so far. Two statements, safe with any number of processes."""
+        if not self.filter(name=name, window=window).update(count=models.F("count") + count):
             # A row of an older window starts afresh; who comes second finds no older window and counts on.
             self.bulk_create([RateCount(name=name, window=window, count=0)], ignore_conflicts=True)
             self.filter(name=name, window__lt=window).update(window=window, count=0)
-            self.filter(name=name, window=window).update(count=models.F("count") + 1)
+            self.filter(name=name, window=window).update(count=models.F("count") + count)
         return self.filter(name=name).values_list("count", flat=True).first() or 0
 
 

@@ -25,6 +25,14 @@ KNOWN: dict[str, KnownSetting] = {
         KnownSetting("partitions_ahead_days", 8, 7, 60, "days", "How far ahead the tables' partitions are made."),
         KnownSetting("import_raw_hours", 24, 0, 336, "hours", "How much of an import's newest history comes in as raw samples."),
         KnownSetting("ingest_ahead_seconds", 600, 0, 3600, "seconds", "Samples further ahead of our clock than this are rejected."),
+        KnownSetting("ingest_samples_per_batch", 10_000, 100, 1_000_000, "samples", "Most samples a pushed batch may hold."),
+        KnownSetting("ingest_body_mib", 8, 1, 64, "MiB", "Largest pushed body on the wire."),
+        KnownSetting("ingest_decoded_mib", 32, 1, 256, "MiB", "Largest pushed body once unpacked."),
+        KnownSetting("ingest_gzip_ratio", 200, 10, 1100, "times", "How much larger than on the wire an unpacked body may be."),
+        KnownSetting("ingest_text_characters", 1024, 64, 10_000, "characters", "Longest text in a pushed batch."),
+        KnownSetting("ingest_entities_per_batch", 1000, 1, 10_000, "entities", "Most nodes and accelerators of a pushed batch."),
+        KnownSetting("ingest_series_per_agent", 10_000, 100, 1_000_000, "series", "Most series of one agent; further ones are refused."),
+        KnownSetting("ingest_batches_per_minute", 12_000, 1, 1_000_000, "batches", "Most pushed batches of one key in a minute."),
         KnownSetting("rollup_lag_seconds", 300, 0, 3600, "seconds", "How long a rollup waits for late samples before it is filled."),
     )
 }
