@@ -11,6 +11,7 @@ from monitoring.catalog.records import Entity, Latency
 from monitoring.models import DirtyWindow, FillState
 from monitoring.store import Histograms, RollupRows, Rows
 from monitoring.store.schema import FAMILIES, LEVELS, key_columns, table_name
+from monitoring.store.watermarks import RECENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOON_SECONDS = NOON.timestamp()
@@ -97,3 +98,4 @@ def store_clear() -> None:
                 cursor.execute(f"DELETE FROM {table_name(family, level)}")
     FillState.objects.all().delete()
     DirtyWindow.objects.all().delete()
+    RECENT.forget()

@@ -13,7 +13,19 @@ from monitoring.catalog.records import Entity, Fold, Latency
 from monitoring.store.copy import columns_fetch
 from monitoring.store.histograms import StoredHistograms, histograms_fetch
 from monitoring.store.records import Floats, Ints
-from monitoring.store.schema import LATENCY, LEVELS, PARTS, RAW, Level, bin_sql, bin_start_sql, id_column, table_name, versioned
+from monitoring.store.schema import (
+    FIVE_MINUTES,
+    LATENCY,
+    LEVELS,
+    PARTS,
+    RAW,
+    Level,
+    bin_sql,
+    bin_start_sql,
+    id_column,
+    table_name,
+    versioned,
+)
 
 Watermarks = Mapping[tuple[str, str], float]
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
@@ -59,13 +71,14 @@ def pieces_coarser(level: Level, start: float, end: float) -> list[Piece]:
 
 
 def pieces_tail(family: str, level: Level, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
-    """`level` and, each from the watermark of the one before, the finer ones."""
+    """`level` and, each from the watermark of the one before, the finer ones. Beyond its own watermark only 5 minutes has rows: imports."""
     pieces: list[Piece] = []
     tail = start
     for finer in reversed(LEVELS[: LEVELS.index(level) + 1]):
         if max(tail, start) >= end:
             break
-        pieces.append(Piece(finer, max(tail, start), end))
+        if finer in (RAW, FIVE_MINUTES) or tail < watermarks.get((family, finer.name), start):
+            pieces.append(Piece(finer, max(tail, start), end))
         tail = watermarks.get((family, finer.name), start)
     return pieces
 

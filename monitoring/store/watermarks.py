@@ -4,6 +4,7 @@ A writer holds the family's WRITE lock shared, a filler takes it alone for the m
 either commits before the fill looks, or sees the new watermark and marks what it wrote behind it as dirty: nothing falls between.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from monitoring.store.locks import WRITE, family_lock
 from monitoring.store.records import Floats, Ints
 from monitoring.store.schema import FAMILIES, LEVELS, RAW, ROLLUPS, Level, table_name
 
+RECENT_SECONDS = 5.0
 JOIN_SECONDS = 3600.0  # late rows nearer to each other than this share one window
 HELD: ContextVar[dict[str, dict[tuple[str, str], float]] | None] = ContextVar("watermarks_held", default=None)
 IDS_MOST = 500  # more entities than this are written down as "all"
@@ -39,10 +41,35 @@ def watermarks_load(families: list[str]) -> dict[tuple[str, str], float]:
     """
     held = HELD.get()
     if held is None:
-        return watermarks_fetch(families)
+        return {key: end for key, end in RECENT.marks().items() if key[0] in families}
     if not held:
-        held["found"] = watermarks_fetch(list(FAMILIES))
+        held["found"] = RECENT.marks()
     return {key: end for key, end in held["found"].items() if key[0] in families}
+
+
+class Recent:
+    """The watermarks of some seconds ago. They only move on, and behind an older one there are finer rows: nothing is missed.
+
+    Inside a transaction they are read anew, as what it sees may be rolled back.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], float] = {}
+        self.good_until = 0.0
+
+    def marks(self) -> dict[tuple[str, str], float]:
+        if connection.in_atomic_block:
+            return watermarks_fetch(list(FAMILIES))
+        now = time.monotonic()
+        if now >= self.good_until:
+            self.found, self.good_until = watermarks_fetch(list(FAMILIES)), now + RECENT_SECONDS
+        return self.found
+
+    def forget(self) -> None:
+        self.good_until = 0.0
+
+
+RECENT = Recent()
 
 
 def watermarks_fetch(families: list[str]) -> dict[tuple[str, str], float]:
