@@ -75,6 +75,7 @@ PAGES: dict[str, dict[str, str]] = {
     "account/sign-out/": {"post": KNOWN},
     "setup/": {"get": ADMIN},
     "setup/live/": {"get": ADMIN},
+    "setup/retention/": {"get": ADMIN, "post": ADMIN},
     "setup/demo/load/": {"post": ADMIN},
     "setup/demo/remove/": {"get": ADMIN},
     "setup/demo/removal/": {"post": ADMIN},

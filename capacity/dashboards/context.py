@@ -44,7 +44,7 @@ SEE = (
     Link("accelerators", "Accelerators", "a", covers=("accelerator", "node")),
 )
 SYSTEM = (
-    Link("setup", "Setup", "u", admin=True),
+    Link("setup", "Setup", "u", admin=True, covers=("retention", "demo_remove")),
     Link("sources", "Sources", "s", admin=True, covers=("source", "source_new", "source_edit", "source_import")),
     Link("teams", "Teams", "m", covers=("team",)),
     Link("keys", "Keys", "k"),

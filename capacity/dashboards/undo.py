@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from capacity.dashboards.replies import UNDO_SALT, complain, denied, toast
 from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin
-from monitoring.models import Deployment, Event, Membership, Slo, Source, TeamRule
+from monitoring.models import Deployment, Event, Membership, Setting, Slo, Source, TeamRule
 
 MAX_AGE_SECONDS = 15 * 60
 
@@ -38,6 +38,7 @@ UNDOABLE: dict[str, Undoable] = {
     "event": Undoable(Event, lambda actor, row: may_edit(actor, row.deployment), lambda row: f"/deployments/{row.deployment_id}/edit/"),
     "source": Undoable(Source, lambda actor, row: is_admin(actor), lambda row: f"/sources/{row.pk}/"),
     "rule": Undoable(TeamRule, lambda actor, row: is_admin(actor), lambda row: "/teams/rules/"),
+    "setting": Undoable(Setting, lambda actor, row: is_admin(actor), lambda row: "/setup/retention/"),
     "member": Undoable(Membership, lambda actor, row: can_manage(actor, row.team), lambda row: f"/teams/{row.team_id}/"),
 }
 

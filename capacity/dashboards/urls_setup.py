@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path, re_path
 
-from capacity.dashboards import deployment_edit, imports, setup, slo, sources
+from capacity.dashboards import deployment_edit, imports, retention, setup, slo, sources
 
 urlpatterns: list[URLPattern] = [
     path("setup/", setup.setup, name="setup"),
@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern] = [
     path("setup/demo/load/", setup.demo_change, {"action": "load"}, name="demo_load"),
     path("setup/demo/remove/", setup.demo_remove, name="demo_remove"),
     path("setup/demo/removal/", setup.demo_change, {"action": "remove"}, name="demo_removal"),
+    path("setup/retention/", retention.retention, name="retention"),
     path("sources/", sources.sources, name="sources"),
     path("sources/new/", sources.source_new, name="source_new"),
     path("sources/allowed/<int:pk>/remove/", sources.address_refuse, name="address_refuse"),

@@ -94,3 +94,6 @@ class Setting(models.Model):
     value = models.JSONField()
     updated_at = models.DateTimeField(default=timezone.now)
     updated_by = models.CharField(max_length=254, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
