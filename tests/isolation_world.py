@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import audit, invite_create, key_create, secret_encrypt
-from monitoring.models import AllowedAddress, Event, ImportRun, Membership, Role, Scope, Slo, Source, Team, TeamRule, User, Version
+from monitoring.models import AcceleratorProcess, Agent, AgentGap, AllowedAddress, Event, ImportRun, Membership, Role, Scope, Slo, Source, Team, TeamRule, User, Version
 from tests.factories import (
     make_accelerator,
     make_admin,
@@ -50,6 +50,8 @@ class World:
         self.cluster = make_cluster("shared-cluster")
         self.node = make_node("shared-node", cluster=self.cluster)
         self.gpu = make_accelerator(self.node, uuid="GPU-shared")
+        uuids = ("GPU-shared", f"GPU-{OWN}", f"GPU-{RIVAL}")
+        Agent.objects.create(node=self.node, capabilities={uuid: {"nvmlGpmSampleGet": f"{uuid} cannot"} for uuid in uuids})
         self.root = make_admin("root@example.com")  # pages that refuse name the admins on purpose
         self.own = self.side(OWN, OWN_IDS)
         self.rival = self.side(RIVAL, RIVAL_IDS)
@@ -71,6 +73,14 @@ class World:
             deployment=deployment, verdict=Verdict.BREAKS, text=f"{word}-text", since=now, requests_per_second=1
         )
         Slo.objects.create(deployment=deployment, latency=1, threshold_seconds=0.5)
+        agent = Agent.objects.create(
+            pk=first + 8, node=node, trouble=f"{word}-trouble", rejected_count=1, rejected_text=f"{INSTALL}-refusal", host={"kernel": word}
+        )
+        AgentGap.objects.create(agent=agent, count=4, start_at=now - timedelta(hours=2), end_at=now - timedelta(hours=1))
+        for accelerator, name in ((gpu, f"{word}-program"), (self.gpu, f"{word}-shared-program")):
+            AcceleratorProcess.objects.create(
+                accelerator=accelerator, pid=first + 9, started_at=now - timedelta(days=1), name=name, model_name=f"{word}-model"
+            )
         event = Event.objects.create(
             pk=first + 7, deployment=deployment, kind="note", at=now - timedelta(hours=1), title=f"{word}-event", dedup_key=f"hand {word}"
         )
@@ -78,7 +88,7 @@ class World:
         invite, _ = invite_create(f"{word}-guest@example.com", invited_by=people["admin"], team=team)
         key, _ = key_create(f"{word}-key", scope=Scope.READ, created_by=people["admin"], team=team)
         audit(f"{word}-editor@example.com", "deployment.change", f"deployment {word}-model")
-        ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk}
+        ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk, "agent": agent.pk}
         membership = Membership.objects.get(team=team, role=Role.VIEWER)
         return Side(team, ids | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.api import install, inventory, people, slos, sources, telemetry
+from capacity.api import agents, install, inventory, people, slos, sources, telemetry
 
 urlpatterns: list[URLPattern] = [
     path("me", people.Me.as_view()),
@@ -28,6 +28,9 @@ urlpatterns: list[URLPattern] = [
     path("accelerators", inventory.AcceleratorList.as_view()),
     path("accelerators/<int:pk>", inventory.AcceleratorOne.as_view()),
     path("accelerators/<int:pk>/series", telemetry.AcceleratorSeries.as_view()),
+    path("accelerators/<int:pk>/processes", agents.ProcessList.as_view()),
+    path("agents", agents.AgentList.as_view()),
+    path("agents/<int:pk>", agents.AgentOne.as_view()),
     path("nodes", inventory.NodeList.as_view()),
     path("nodes/<int:pk>", inventory.NodeOne.as_view()),
     path("nodes/<int:pk>/series", telemetry.NodeSeries.as_view()),

@@ -175,6 +175,13 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "options": f"-c statement_timeout={int(STATEMENT_TIMEOUT_SECONDS * 1000)} -c idle_in_transaction_session_timeout=30000",
     }
 )
+# How many requests a web process lets in at once, each kind by its own gate: monitoring/api/gates.py.
+INGESTS_AT_ONCE = env.int("HEADROOM_INGESTS_AT_ONCE", default=4)
+PAGES_AT_ONCE = env.int("HEADROOM_PAGES_AT_ONCE", default=6)
+# Set by wsgi.py: the threads of a web process share connections; two are for what passes no gate.
+if env.bool("HEADROOM_DATABASE_POOL", default=False):
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": INGESTS_AT_ONCE + PAGES_AT_ONCE + 2, "timeout": 5}
 # Counters of the rate limits: in Postgres, so that all web processes and hosts share them.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "headroom_cache"}}
 
@@ -281,6 +288,7 @@ SPECTACULAR_SETTINGS = {
         "EventKind": "monitoring.models.EventKind",
         "HandEventKind": ["incident", "launch", "note"],
         "ActorKind": ["person", "key"],
+        "AgentState": "monitoring.models.AgentState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "capacity.api.schema.problems_add"],
 }

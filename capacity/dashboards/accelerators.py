@@ -9,7 +9,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.safestring import SafeString
 
-from capacity.dashboards.hardware import BUSY, Reading, busy_of, quotient, short_model
+from capacity.dashboards.hardware import BUSY, Reading, busy_of, quotient
+from capacity.dashboards.hardware_facts import (
+    XID_COLUMN,
+    accelerator_name,
+    agent_card,
+    gap_spans,
+    placements_load,
+    processes_load,
+    xids_of,
+)
 from capacity.dashboards.hardware_panels import (
     ACCELERATOR_PANELS,
     NODE_PANELS,
@@ -35,7 +44,7 @@ from monitoring.access import (
     replicas_for,
 )
 from monitoring.catalog.records import Entity
-from monitoring.models import Accelerator, Node
+from monitoring.models import Node
 from monitoring.series import Lines, Summary, lines_load_many, totals_load
 
 ROWS = 60
@@ -100,9 +109,10 @@ def accelerators(request: HttpRequest) -> HttpResponse:
     return render(request, "accelerators/accelerators.html", context)
 
 
-def readings_load(actor: Actor, *, page: Page) -> list[Reading]:
-    """Every visible accelerator; seven queries, however many."""
+def readings_load(actor: Actor, *, page: Page, node: Node | None = None) -> list[Reading]:
+    """Every visible accelerator, or those of a node; seven queries, however many."""
     found = accelerators_for(actor, now=page.now).filter(instances__isnull=True).select_related("node", "cluster", "parent")
+    found = found.filter(node=node) if node else found
     rows = list(found.order_by("cluster__name", "node__name", "mig_profile", "position", "uuid"))
     ids = [row.pk for row in rows]
     live = totals_load(Entity.ACCELERATOR, ids, LIVE_COLUMNS, start=page.range.end - LIVE, end=page.range.end)
@@ -188,24 +198,25 @@ def accelerator(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     row = accelerator_get(actor, pk)
     page = page_context(request)
-    lines = hardware_lines(Entity.ACCELERATOR, row.pk, ACCELERATOR_PANELS, page=page)
+    lines = hardware_lines(Entity.ACCELERATOR, row.pk, ACCELERATOR_PANELS, page=page, more=(XID_COLUMN,))
     shares = accelerator_shares(actor, [row.pk], at=page.range.end).get(row.pk, [])
+    card = agent_card(actor, row.node, [row], page=page)
+    base = f"/accelerators/{row.pk}/panels/"
     context = {
         "page": page,
         "accelerator": row,
         "name": accelerator_name(row),
-        "panels": hardware_shown(ACCELERATOR_PANELS, lines, page=page, providers=row.providers, base=f"/accelerators/{row.pk}/panels/"),
+        "panels": hardware_shown(ACCELERATOR_PANELS, lines, page=page, providers=row.providers, base=base, dropped=gap_spans(card)),
         "shares": shares,
         "rest": rest_of(shares),
+        "placements": placements_load(actor, row, at=page.range.end),
         "instances": accelerators_for(actor).filter(parent=row),
+        "processes": processes_load(actor, [row], page=page),
+        "card": card,
+        "xids": xids_of(lines),
         "silent": row.last_seen_at < page.now - SILENT,
     }
     return render(request, "accelerators/accelerator.html", context)
-
-
-def accelerator_name(row: Accelerator) -> str:
-    place = "" if row.position is None else f" {row.position}"
-    return f"{row.mig_profile or short_model(row.model_name)}{place}"
 
 
 def rest_of(shares: Sequence[Share]) -> float | None:
@@ -219,14 +230,18 @@ def node(request: HttpRequest, pk: int) -> HttpResponse:
     row = node_get(actor, pk)
     page = page_context(request)
     lines = hardware_lines(Entity.NODE, row.pk, NODE_PANELS, page=page)
-    readings = [reading for reading in readings_load(actor, page=page) if reading.accelerator.node_id == row.pk]
+    accelerators = list(accelerators_for(actor, now=page.now).filter(node=row))
+    card = agent_card(actor, row, accelerators, page=page)
+    base = f"/nodes/{row.pk}/panels/"
     context = {
         "page": page,
         "node": row,
-        "panels": hardware_shown(NODE_PANELS, lines, page=page, providers=row.providers, base=f"/nodes/{row.pk}/panels/"),
-        "groups": groups(readings, page=page),
+        "panels": hardware_shown(NODE_PANELS, lines, page=page, providers=row.providers, base=base, dropped=gap_spans(card)),
+        "groups": groups(readings_load(actor, page=page, node=row), page=page),
         "shares": node_shares(actor, [row.pk], at=page.range.end).get(row.pk, []),
         "replicas": replicas_on(actor, row, start=page.range.start, end=page.range.end),
+        "processes": processes_load(actor, accelerators, page=page) if accelerators else None,
+        "card": card,
         "silent": row.last_seen_at < page.now - SILENT,
     }
     return render(request, "accelerators/node.html", context)

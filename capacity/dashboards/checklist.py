@@ -11,8 +11,8 @@ from django.urls import reverse
 from capacity.dashboards import words
 from capacity.dashboards.imports import ImportFacts, days_there, import_facts
 from capacity.models import DemoRun
-from monitoring.access import Actor, deployments_for
-from monitoring.models import Cluster, DeploymentState, Invite, RunState, Source, SourceState, User
+from monitoring.access import Actor, agents_for, deployments_for
+from monitoring.models import AgentState, Cluster, DeploymentState, Invite, RunState, Source, SourceState, User
 
 REACHED = (SourceState.OK, SourceState.SLOW, SourceState.EMPTY)
 BROKEN = (SourceState.DOWN, SourceState.WRONG)
@@ -29,6 +29,7 @@ class Step:
     action: str = ""
     url: str = ""
     post: bool = False
+    optional: bool = False  # not counted
 
     @property
     def done(self) -> bool:
@@ -44,16 +45,20 @@ class Checklist:
     demo_here: bool
 
     @property
+    def needed(self) -> list[Step]:
+        return [step for step in self.steps if not step.optional]
+
+    @property
     def done(self) -> int:
-        return sum(step.done for step in self.steps)
+        return sum(step.done for step in self.needed)
 
     @property
     def complete(self) -> bool:
-        return self.done == len(self.steps)
+        return self.done == len(self.needed)
 
     @property
     def next(self) -> Step | None:
-        return next((step for step in self.steps if step.state in ("failed", "open")), None)
+        return next((step for step in self.needed if step.state in ("failed", "open")), None)
 
     @property
     def demo_open(self) -> bool:
@@ -100,6 +105,7 @@ def checklist_load(actor: Actor, *, now: datetime) -> Checklist:
         owner_step(owners["all"], owners["unowned"]),
         slo_step(owners["all"], owners["promised"]),
         people_step(people, invited),
+        agents_step(actor, now=now),
     )
     return Checklist(steps, source, facts, DemoRun.objects.first(), Cluster.objects.filter(demo=True).exists())
 
@@ -194,3 +200,18 @@ def people_step(people: int, invited: int) -> Step:
         f"{words.count(invited, 'invitation')} sent, nobody came yet" if invited else "You are alone here; invite by e-mail or by a link."
     )
     return Step("people", title, "open", text, "Invite", url)
+
+
+def agents_step(actor: Actor, *, now: datetime) -> Step:
+    """Optional: who has a DCGM exporter everywhere needs no agent."""
+    title, mine = "Agents", agents_for(actor).filter(node__cluster__demo=False)
+    total = mine.count()
+    if total == 0:
+        text = "Install agents where there is no DCGM exporter, or to see which process is on which GPU."
+        return Step("agents", title, "open", text, "Install an agent", reverse("agents_install"), optional=True)
+    silent = mine.in_state(AgentState.SILENT, now=now).count()
+    if silent == total:
+        return Step("agents", title, "failed", f"all of {words.count(total, 'agent')} silent", "Look", reverse("agents"), optional=True)
+    sending = f"{total - silent} of {words.count(total, 'agent')}" if silent else words.count(total, "agent")
+    text = f"{sending} send{'s' if total - silent == 1 else ''}"
+    return Step("agents", title, "done", text, "Look", reverse("agents"), optional=True)

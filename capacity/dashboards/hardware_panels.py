@@ -39,6 +39,7 @@ class HardwarePanel:
     courses: Sequence[Course]
     answer: Callable[[Values], tuple[str, str]]
     more: tuple[str, ...] = ()  # columns the answer needs beside the drawn ones
+    optional: bool = False  # left out where nothing of it was measured: not every GPU has it
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -98,6 +99,32 @@ def flow_answer(inward: str, outward: str) -> Callable[[Values], tuple[str, str]
     return answer
 
 
+def occupancy_answer(now: Values) -> tuple[str, str]:
+    active, held = now.get("sm_active_ratio"), now.get("sm_occupancy_ratio")
+    verdict = "Hardly." if (active or 0) < 0.05 else "Yes." if (active or 0) >= 0.8 else "In part."
+    return verdict, f"An SM works {number(active, 'ratio')} of the time, with {number(held, 'ratio')} of the warps it could hold."
+
+
+def clock_answer(now: Values) -> tuple[str, str]:
+    return f"{number(now.get('sm_clock_hertz'), 'hertz')},", f"memory {number(now.get('memory_clock_hertz'), 'hertz')}."
+
+
+def video_answer(now: Values) -> tuple[str, str]:
+    coded, decoded = now.get("encoder_utilization_ratio") or 0.0, now.get("decoder_utilization_ratio") or 0.0
+    return ("Yes." if max(coded, decoded) > 0.01 else "No."), f"Encoder {number(coded, 'ratio')}, decoder {number(decoded, 'ratio')}."
+
+
+def error_answer(now: Values) -> tuple[str, str]:
+    errors = now.get("ecc_uncorrected_errors") or 0.0
+    return ("Yes." if errors else "No."), f"{number(errors, 'errors')} that could not be corrected since the driver was loaded."
+
+
+def load_answer(now: Values) -> tuple[str, str]:
+    load, cores = now.get("load1"), now.get("cpu_cores")
+    wanting = f"{number(load, 'processes')} want to run"
+    return ("Yes." if load and cores and load > cores else "No."), f"{wanting} on {cores:.0f} cores." if cores else f"{wanting}."
+
+
 def cpu_answer(now: Values) -> tuple[str, str]:
     busy, cores = now.get("cpu_utilization_ratio"), now.get("cpu_cores")
     of = f" of {cores:.0f} cores" if cores else ""
@@ -135,7 +162,11 @@ ACCELERATOR_PANELS = (
         "power",
         "Does power hold it back?",
         "watts",
-        (Course("power", "power_watts", style="heavy"), Course("limit", "power_limit_watts", "ink-3", "dash")),
+        (
+            Course("power", "power_watts", style="heavy"),
+            Course("by energy", "energy_joules_per_second", "d5", "thin"),
+            Course("limit", "power_limit_watts", "ink-3", "dash"),
+        ),
         power_answer,
         ("throttle_power_ratio", "throttle_thermal_ratio"),
     ),
@@ -153,6 +184,41 @@ ACCELERATOR_PANELS = (
         "bytes/s",
         (Course("in", "pcie_receive_bytes_per_second", "d4"), Course("out", "pcie_transmit_bytes_per_second", "d1")),
         flow_answer("pcie_receive_bytes_per_second", "pcie_transmit_bytes_per_second"),
+    ),
+    HardwarePanel(
+        "sm",
+        "Are its SMs filled?",
+        "ratio",
+        (Course("SM active", "sm_active_ratio", style="heavy"), Course("occupancy", "sm_occupancy_ratio", "d4", "dash")),
+        occupancy_answer,
+        optional=True,
+    ),
+    HardwarePanel(
+        "clocks",
+        "How fast is it clocked?",
+        "hertz",
+        (Course("SM", "sm_clock_hertz", style="heavy"), Course("memory", "memory_clock_hertz", "d3", "dash")),
+        clock_answer,
+        optional=True,
+    ),
+    HardwarePanel(
+        "nvlink",
+        "How much goes over NVLink?",
+        "bytes/s",
+        (Course("in", "nvlink_receive_bytes_per_second", "d4"), Course("out", "nvlink_transmit_bytes_per_second", "d1")),
+        flow_answer("nvlink_receive_bytes_per_second", "nvlink_transmit_bytes_per_second"),
+        optional=True,
+    ),
+    HardwarePanel(
+        "video",
+        "Does it code video?",
+        "ratio",
+        (Course("encoder", "encoder_utilization_ratio", "d1"), Course("decoder", "decoder_utilization_ratio", "d4", "dash")),
+        video_answer,
+        optional=True,
+    ),
+    HardwarePanel(
+        "errors", "Does its memory fail?", "errors", (Course("errors", "ecc_uncorrected_errors", "d6"),), error_answer, optional=True
     ),
 )
 NODE_PANELS = (
@@ -191,11 +257,20 @@ NODE_PANELS = (
         (Course("used", "disk_used_bytes", style="heavy"), Course("there", "disk_total_bytes", "ink-3", "dash")),
         memory_answer("disk_used_bytes", "disk_total_bytes"),
     ),
+    HardwarePanel(
+        "disk-traffic",
+        "How much goes to the disks?",
+        "bytes/s",
+        (Course("read", "disk_read_bytes_per_second", "d4"), Course("written", "disk_written_bytes_per_second", "d1")),
+        flow_answer("disk_read_bytes_per_second", "disk_written_bytes_per_second"),
+        optional=True,
+    ),
+    HardwarePanel("load", "Do processes queue for the CPU?", "processes", (Course("load", "load1"),), load_answer, ("cpu_cores",), True),
 )
 
 
-def hardware_lines(entity: Entity, pk: int, panels: Sequence[HardwarePanel], *, page: Page) -> Lines:
-    columns = sorted({column for panel in panels for column in panel.columns})
+def hardware_lines(entity: Entity, pk: int, panels: Sequence[HardwarePanel], *, page: Page, more: Sequence[str] = ()) -> Lines:
+    columns = sorted({column for panel in panels for column in panel.columns} | set(more))
     return lines_load(entity, pk, columns, start=page.range.start, end=page.range.end, points=POINTS)
 
 
@@ -227,11 +302,24 @@ def hardware_plot(panel: HardwarePanel, lines: Lines, *, page: Page) -> Plot | N
     )
 
 
-def hardware_shown(panels: Sequence[HardwarePanel], lines: Lines, *, page: Page, providers: Mapping[str, str], base: str) -> list[Shown]:
-    """All panels of the page; those without a sample say so, the lowest plot carries the clock."""
-    built = [(panel, hardware_built(panel, lines, page=page)) for panel in panels]
+def hardware_shown(
+    panels: Sequence[HardwarePanel],
+    lines: Lines,
+    *,
+    page: Page,
+    providers: Mapping[str, str],
+    base: str,
+    dropped: Sequence[tuple[float, float]] = (),
+) -> list[Shown]:
+    """All panels of the page; those without a sample say so, the lowest plot carries the clock. `dropped`: stretches lost on the way."""
+    made = [(panel, hardware_built(panel, lines, page=page)) for panel in panels]
+    built = [(panel, drops_marked(each, dropped)) for panel, each in made if each.plot is not None or not panel.optional]
     lowest = next((panel.slug for panel, each in reversed(built) if each.plot is not None), "")
     return [shown_of(panel, each, lines, page=page, providers=providers, base=base, clock=panel.slug == lowest) for panel, each in built]
+
+
+def drops_marked(built: Built, dropped: Sequence[tuple[float, float]]) -> Built:
+    return replace(built, plot=replace(built.plot, dropped=dropped)) if built.plot is not None and dropped else built
 
 
 def shown_of(

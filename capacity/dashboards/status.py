@@ -11,7 +11,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -21,6 +21,7 @@ from capacity.dashboards.replies import guarded, show
 from monitoring.access import actor_of
 from monitoring.models import (
     KNOWN,
+    Agent,
     ChunkState,
     Deployment,
     DeploymentState,
@@ -101,6 +102,7 @@ def facts(*, now: datetime, admin: bool) -> dict[str, Any]:
         "sources": sources,
         "fills": fills,
         "work": work_load(now=now),
+        "agents": agents_load(now=now),
         "sizes": levels_of(sizes_load(), kept=kept_load()),
         "database_bytes": database_bytes(),
         "versions": versions(),
@@ -167,6 +169,13 @@ def work_load(*, now: datetime) -> dict[str, Any]:
         held=Count("pk", filter=Q(lease_until__gt=now)), due=Count("pk", filter=Q(enabled=True, next_poll_at__lte=now))
     )
     return {"chunks": chunks, "dirty": dirty, "polls": polls}
+
+
+def agents_load(*, now: datetime) -> dict[str, Any]:
+    """How many agents send, and the oldest reading that waits for us. Four queries."""
+    real = Agent.objects.filter(node__cluster__demo=False)
+    waiting = real.aggregate(readings=Sum("waiting_count"), oldest=Min("waiting_since", filter=Q(waiting_count__gt=0)))
+    return {**real.state_counts(now=now), **waiting}
 
 
 def kept_load() -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core import signing
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from capacity.dashboards.replies import UNDO_SALT, complain, denied, toast
 from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin
-from monitoring.models import Deployment, Event, Membership, Setting, Slo, Source, TeamRule
+from monitoring.models import Agent, AgentGap, Deployment, Event, Membership, Setting, Slo, Source, TeamRule
 
 MAX_AGE_SECONDS = 15 * 60
 
@@ -38,6 +38,7 @@ UNDOABLE: dict[str, Undoable] = {
     "event": Undoable(Event, lambda actor, row: may_edit(actor, row.deployment), lambda row: f"/deployments/{row.deployment_id}/edit/"),
     "source": Undoable(Source, lambda actor, row: is_admin(actor), lambda row: f"/sources/{row.pk}/"),
     "rule": Undoable(TeamRule, lambda actor, row: is_admin(actor), lambda row: "/teams/rules/"),
+    "agent": Undoable(Agent, lambda actor, row: is_admin(actor), lambda row: "/agents/"),
     "setting": Undoable(Setting, lambda actor, row: is_admin(actor), lambda row: "/setup/retention/"),
     "member": Undoable(Membership, lambda actor, row: can_manage(actor, row.team), lambda row: f"/teams/{row.team_id}/"),
 }
@@ -53,7 +54,11 @@ def undo(request: HttpRequest, *, token: str) -> HttpResponse:
         return redirect(request.headers.get("Referer") or "/")
     except signing.BadSignature as error:
         raise Http404 from error
-    return put_back(request, kind=wish["kind"], pk=wish["pk"], fields=wish["fields"])
+    try:
+        return put_back(request, kind=wish["kind"], pk=wish["pk"], fields=wish["fields"])
+    except IntegrityError:
+        complain(request, "It cannot be put back: something new stands in its place, or what it belonged to is gone.")
+        return redirect(request.headers.get("Referer") or "/")
 
 
 def put_back(request: HttpRequest, *, kind: str, pk: int, fields: dict[str, Any] | None) -> HttpResponse:
@@ -63,11 +68,14 @@ def put_back(request: HttpRequest, *, kind: str, pk: int, fields: dict[str, Any]
         if row is None and fields is None:
             complain(request, "Nothing to undo: it is gone already.")
             return redirect("/")
+        gaps = fields.pop("gaps", ()) if fields else ()
         row = row or undoable.model(pk=pk, **(fields or {}))
         if not undoable.allowed(actor, row):
             return denied(request, "You may no longer change this, so it cannot be undone by you.")
         home, subject = undoable.home(row), f"{kind} {row}"[:200]
         restore(row, fields)
+        rows = [AgentGap(agent_id=pk, count=count, start_at=start, end_at=end) for count, start, end in gaps]
+        AgentGap.objects.bulk_create(rows, ignore_conflicts=True)  # pressed twice
         audit(actor, f"{kind}.undo", subject, after=fields or {}, request=request)
     toast(request, "Undone.")
     return redirect(home)

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.dashboards import accelerators, deployment, fleet, invites, urls_people, urls_setup
+from capacity.dashboards import accelerators, deployment, fleet, invites, urls_agents, urls_people, urls_setup
 from monitoring.catalog.records import Entity
 
 urlpatterns: list[URLPattern] = [
@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern] = [
     path("nodes/<int:pk>/panels/<slug:slug>/table/", accelerators.hardware_table, {"entity": Entity.NODE}),
     path("nodes/<int:pk>/panels/<slug:slug>.csv", accelerators.hardware_csv, {"entity": Entity.NODE}),
     path("invite/<str:token>/", invites.invite, name="invite"),
+    *urls_agents.urlpatterns,
     *urls_people.urlpatterns,
     *urls_setup.urlpatterns,
 ]

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.text import slugify
 
 from capacity.demo import fleet
+from capacity.demo.agents import agents_make, agents_seen
 from capacity.demo.fleet import HOSTS, SERVICES, SOURCE, TEAMS
 from capacity.demo.machines import LOST_NOT_SCALED, Card, Copy, cards, copies
 from capacity.demo.records import Service
@@ -74,6 +75,7 @@ def inventory_make(*, anchor: float, days: int) -> Source:
     teams = {name: Team.objects.create(name=name, slug=slugify(name), demo=True) for name in TEAMS}
     nodes = nodes_make(clusters, anchor=anchor, start=start)
     accelerators = accelerators_make(clusters, nodes, start=start, end=at(anchor, 0))
+    agents_make(nodes, accelerators, start=start, end=at(anchor, 0))
     deployments = {service.name: deployment_make(service, clusters, teams, anchor=anchor, start=start) for service in SERVICES}
     for copy in copies():
         replica_make(copy, deployments[copy.service.name], nodes, accelerators, anchor=anchor, start=start)
@@ -269,6 +271,7 @@ def seen_update(now_seen: datetime) -> None:
     Node.objects.filter(cluster__demo=True, last_seen_at__lt=earlier).exclude(name=fleet.SILENT_HOST).update(last_seen_at=now_seen)
     Accelerator.objects.filter(cluster__demo=True).update(last_seen_at=now_seen)
     Deployment.objects.filter(cluster__demo=True).update(last_seen_at=now_seen)
+    agents_seen(now_seen)
     open_here = Q(placements__valid_to=None) & ~Q(node__name=fleet.SILENT_HOST)
     Replica.objects.filter(open_here, deployment__cluster__demo=True).update(last_seen_at=now_seen)
     for service in SERVICES:

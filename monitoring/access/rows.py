@@ -4,13 +4,16 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, Sum
 from django.http import Http404
 from django.utils import timezone
 
 from monitoring.access.actors import EDITORS, Actor, admin_require, can_edit, can_manage
 from monitoring.models import (
     Accelerator,
+    AcceleratorProcess,
+    Agent,
+    AgentQuerySet,
     AllowedAddress,
     AuditEvent,
     Cluster,
@@ -32,6 +35,7 @@ from monitoring.models import (
 SHOWN = (DeploymentState.ACTIVE, DeploymentState.ARCHIVED)
 # A node stays visible this long after the last replica left it, so that last month's charts keep their links.
 LINGER = timedelta(days=28)
+WHOLE = 0.995  # shares are floats: a whole accelerator is at least this much of one
 LARGEST_ID = 2**63 - 1
 
 Row = TypeVar("Row", bound=Model)
@@ -74,6 +78,26 @@ def nodes_for(actor: Actor, *, now: datetime | None = None) -> QuerySet[Node]:
     return Node.objects.filter(
         Q(pk__in=placed.values("node")) | Q(pk__in=placed.values("accelerator__node")) | Q(pk__in=replicas.values("node"))
     )
+
+
+def agents_for(actor: Actor, *, now: datetime | None = None) -> AgentQuerySet:
+    """Agents of the nodes one sees."""
+    rows = Agent.objects.select_related("node__cluster")
+    return rows if sees_install(actor) else rows.filter(node__in=nodes_for(actor, now=now))
+
+
+def processes_for(actor: Actor, *, now: datetime | None = None) -> QuerySet[AcceleratorProcess]:
+    """Processes by name. Of a team only where the whole accelerator is its own now, and was nobody else's when they were seen:
+    a process does not say whose it is."""
+    rows = AcceleratorProcess.objects.all()
+    if sees_install(actor):
+        return rows
+    now = now or timezone.now()
+    own = placements_for(actor, now=now).filter(accelerator__isnull=False)
+    held = own.filter(valid_to__isnull=True).values("accelerator").annotate(total=Sum("share")).filter(total__gte=WHOLE)
+    lately = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=now - LINGER), accelerator__isnull=False)
+    foreign = lately.exclude(replica__deployment__in=deployments_for(actor, hidden=True))
+    return rows.filter(accelerator__in=held.values("accelerator")).exclude(accelerator__in=foreign.values("accelerator"))
 
 
 def sees_install(actor: Actor) -> bool:
@@ -168,6 +192,10 @@ def accelerator_get(actor: Actor, pk: object) -> Accelerator:
 
 def node_get(actor: Actor, pk: object) -> Node:
     return row_get(nodes_for(actor).select_related("cluster"), pk)
+
+
+def agent_get(actor: Actor, pk: object) -> Agent:
+    return row_get(agents_for(actor), pk)
 
 
 def team_get(actor: Actor, pk: object) -> Team:

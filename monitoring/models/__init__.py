@@ -1,6 +1,6 @@
 """Inventory, sources, people and book-keeping; telemetry itself lies in `monitoring.store`."""
 
-from monitoring.models.agents import AcceleratorProcess, Agent, AgentGap
+from monitoring.models.agents import AcceleratorProcess, Agent, AgentGap, AgentQuerySet, AgentState
 from monitoring.models.inventory import (
     Accelerator,
     Cluster,
@@ -37,6 +37,8 @@ __all__ = [
     "AcceleratorProcess",
     "Agent",
     "AgentGap",
+    "AgentQuerySet",
+    "AgentState",
     "AllowedAddress",
     "AuditEvent",
     "Auth",

@@ -1,10 +1,46 @@
 """Agents, what they say of themselves, and the processes they saw on accelerators."""
 
+from datetime import datetime, timedelta
+
 from django.db import models
+from django.db.models import Max, Min, Q, Sum
+from django.db.models.functions import Coalesce, Least
 from django.utils import timezone
 
 from monitoring.models.inventory import Accelerator, Node
 from monitoring.models.people import Key
+
+LATE = timedelta(minutes=3)  # three sendings; they come each minute
+SILENT = timedelta(minutes=15)
+
+
+class AgentState(models.TextChoices):
+    LIVE = "live", "Live"
+    LATE = "late", "Late"  # nothing new, or nothing heard, for three minutes
+    SILENT = "silent", "Silent"
+
+
+class AgentQuerySet(models.QuerySet["Agent"]):
+    def in_state(self, state: str, *, now: datetime) -> "AgentQuerySet":
+        silent = Q(last_seen_at__lt=now - SILENT)
+        if state == AgentState.SILENT:
+            return self.filter(silent)
+        newest = Least("last_seen_at", Coalesce("newest_sample_at", "first_seen_at"))
+        late = Q(newest_word__lt=now - LATE)
+        return self.alias(newest_word=newest).exclude(silent).filter(late if state == AgentState.LATE else ~late)
+
+    def state_counts(self, *, now: datetime) -> dict[str, int]:
+        """How many are live, late and silent."""
+        return {state.value: self.in_state(state, now=now).count() for state in AgentState}
+
+    def with_drops(self, *, since: datetime) -> "AgentQuerySet":
+        """`lost` readings, from and until when, in gaps that ended since then."""
+        recent = Q(gaps__end_at__gte=since)
+        return self.annotate(
+            lost=Sum("gaps__count", filter=recent),
+            lost_from=Min("gaps__start_at", filter=recent),
+            lost_until=Max("gaps__end_at", filter=recent),
+        )
 
 
 class Agent(models.Model):
@@ -30,11 +66,19 @@ class Agent(models.Model):
     capabilities = models.JSONField(default=dict)  # UUID -> call -> why it gives nothing there
     host = models.JSONField(default=dict)  # kernel, driver, processors and the like
 
+    objects = AgentQuerySet.as_manager()
+
     class Meta:
         ordering = ("node__cluster__name", "node__name")
 
     def __str__(self) -> str:
         return f"agent of {self.node}"
+
+    def state(self, *, now: datetime) -> AgentState:
+        if self.last_seen_at < now - SILENT:
+            return AgentState.SILENT
+        newest = min(self.last_seen_at, self.newest_sample_at or self.first_seen_at)
+        return AgentState.LATE if newest < now - LATE else AgentState.LIVE
 
 
 class AgentGap(models.Model):

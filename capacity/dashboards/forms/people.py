@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.text import slugify
 
-from monitoring.models import Role, Scope, Team, TeamRule, User
+from monitoring.models import Cluster, Role, Scope, Team, TeamRule, User
 
 LIFETIMES = ((30, "30 days"), (90, "90 days"), (365, "1 year"), (0, "never ends"))
 
@@ -58,17 +58,35 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class KeyForm(forms.Form):
+    """A key that sends telemetry is of one cluster and of no team; only admins of the install make it."""
+
     name = forms.CharField(max_length=120, help_text="What uses it, e.g. release pipeline.")
     scope = forms.ChoiceField(label="May", choices=Scope.choices, initial=Scope.READ)
     team = forms.ModelChoiceField(queryset=Team.objects.none(), required=False, empty_label="All teams")
+    cluster = forms.ModelChoiceField(
+        queryset=Cluster.objects.none(), required=False, empty_label="All clusters", help_text="Needed to send telemetry."
+    )
     lifetime_days = forms.TypedChoiceField(label="Ends after", choices=LIFETIMES, coerce=int, initial=90)
 
     def __init__(self, *args: Any, teams: QuerySet[Team], admin: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         team = self.fields["team"]
         team.queryset = teams  # type: ignore[attr-defined]
-        if not admin:
+        if admin:
+            self.fields["cluster"].queryset = Cluster.objects.filter(demo=False)  # type: ignore[attr-defined]
+        else:
             team.required, team.empty_label = True, None  # type: ignore[attr-defined]
+            self.fields["scope"].choices = [choice for choice in Scope.choices if choice[0] != Scope.INGEST]  # type: ignore[attr-defined]
+            del self.fields["cluster"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("scope") == Scope.INGEST:
+            if not cleaned.get("cluster"):
+                self.add_error("cluster", "A key that sends telemetry is of one cluster: choose it.")
+            if cleaned.get("team"):
+                self.add_error("team", "A key that sends telemetry is of no team: choose All teams.")
+        return cleaned
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
