@@ -13,6 +13,7 @@ from celery.signals import worker_ready
 from django.utils import timezone
 
 from monitoring.access import access_clean
+from monitoring.agents import processes_forget
 from monitoring.models import Heartbeat, Source
 from monitoring.retention import partitions_ahead, partitions_drop, partitions_pack
 from monitoring.rollups import rollups_fill
@@ -110,5 +111,5 @@ def slots_clean_task(**_: object) -> None:
 
 
 def clean(now: datetime) -> str:
-    """Old slots, and what access keeps no longer than it must."""
-    return f"{slots_clean(now=now)}; {access_clean(now=now)}"
+    """Old slots, what access keeps no longer than it must, and processes that have ended."""
+    return f"{slots_clean(now=now)}; {access_clean(now=now)}; {processes_forget(now=now)}"

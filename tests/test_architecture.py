@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "monitoring.series": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
     "monitoring.sources": M_ALL - {"monitoring.sources", "monitoring.slots", "monitoring.agents"},
     # What agents send, resolved to rows: the door itself stands in api.
-    "monitoring.agents": {f"monitoring.{room}" for room in ("access", "catalog", "ingest", "models", "store")},
+    "monitoring.agents": {f"monitoring.{room}" for room in ("access", "catalog", "ingest", "models", "sources", "store")},
     "monitoring.api": {
         "monitoring.access",
         "monitoring.agents",

@@ -29,6 +29,7 @@ from monitoring.catalog.systems import SYSTEMS
 from monitoring.models import Deployment, EventKind, Placement, PlacementMethod, Replica, Slo, Version
 
 PRESENT = timedelta(minutes=15)  # a replica not seen for longer is gone
+ESTIMATED = (PlacementMethod.EQUAL_SPLIT, PlacementMethod.SM_TIME)
 OWN_COLUMNS = (
     "requests_per_second",
     "errors_per_second",
@@ -292,6 +293,6 @@ def placed_replicas(evidence: Evidence) -> list[Placed]:
     for place in valid.select_related("accelerator", "node"):
         by_replica.setdefault(place.replica_id, []).append(place)
     return [
-        Placed(replica, places := by_replica.get(replica.pk, []), any(each.method == PlacementMethod.EQUAL_SPLIT for each in places))
+        Placed(replica, places := by_replica.get(replica.pk, []), any(each.method in ESTIMATED for each in places))
         for replica in evidence.replicas[:REPLICAS_MOST]
     ]

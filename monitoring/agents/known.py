@@ -6,7 +6,7 @@ looked up anew. It is looked up anew every few minutes as well, so that a column
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -33,10 +33,19 @@ class KeyEnded(Exception):
     """The key was revoked or has expired since this process last looked at it."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """What was last stored of an agent's processes, and when by the monotonic clock."""
+
+    set_of: frozenset[Hashable]
+    at: float
+
+
 @dataclass
 class Known:
     """An agent and its entities: what a process remembers of them."""
 
+    cluster: int
     agent: int
     node: int
     at: float  # of the monotonic clock, when it was looked up
@@ -45,7 +54,8 @@ class Known:
     series: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # (kind, key) -> columns it may send
     full: bool = False  # it has as many series as are allowed
     mixed: bool = False  # others write the same rows: merge at once
-    processes: Any = None  # what was last stored of them
+    lost: set[int] | None = None  # accelerators that were said to be lost; None: not known yet
+    processes: Told | None = None
 
     def holds(self, body: Body, cells: Cells) -> bool:
         """Is everything in this batch known already?"""
@@ -107,7 +117,7 @@ def known_learn(cluster: int, key: int, *, body: Body, cells: Cells, most_series
             raise KeyEnded
         node, _ = Node.objects.get_or_create(cluster_id=cluster, name=body.agent.node, defaults={"first_seen_at": now, "last_seen_at": now})
         agent, _ = Agent.objects.get_or_create(node=node, defaults={"key_id": key, "first_seen_at": now, "last_seen_at": now})
-        known = Known(agent.pk, node.pk, time.monotonic())
+        known = Known(cluster, agent.pk, node.pk, time.monotonic())
         told = [one for one in body.entities if one.kind == Entity.ACCELERATOR and not trouble_of(one, node=node.name)]
         rows = accelerators_find(cluster, node=node.pk, told=told, now=now)
         known.told = {one.key: one for one in told}

@@ -33,26 +33,44 @@ class Outcome:
     errors: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Push:
+    """A batch on its way through: what came, from whom, and when."""
+
+    body: Body
+    cells: Cells
+    cluster: int
+    key: int
+    limits: Limits
+    now: datetime
+
+
 def batch_receive(body: Body, *, cluster: int, key: int, limits: Limits, now: datetime) -> Outcome:
     """Store a batch that the door let in. Raises KeyEnded, TooMuch, and Django's database errors."""
     verdicts = Verdicts()
     cells = cells_own(body, cells_read(body, most=limits["ingest_samples_per_batch"], verdicts=verdicts), verdicts)
+    push = Push(body, cells, cluster, key, limits, now)
     node = body.agent.node
     known = known_find(cluster, node)
     try:
-        for fresh in (False, True):
-            if known is None or fresh or not known.holds(body, cells):
-                known = known_learn(cluster, key, body=body, cells=cells, most_series=limits["ingest_series_per_agent"], now=now)
-                known_keep(cluster, node, known)
-            outcome = batch_store(
-                body, cells, known=known, key=key, verdicts=replace(verdicts, errors=[*verdicts.errors]), limits=limits, now=now
-            )
-            if outcome is not None:
-                return outcome
-        raise KeyEnded
+        if known is None or not known.holds(body, cells):
+            known = learn(push)
+        outcome = batch_store(push, known=known, verdicts=verdicts)
+        if outcome is None:  # the agent was removed, or the key has ended: learning tells which
+            outcome = batch_store(push, known=learn(push), verdicts=verdicts)
     except Exception:
         known_forget(cluster, node)  # whatever went wrong, nothing that was remembered is trusted after it
         raise
+    if outcome is None:
+        raise KeyEnded
+    return outcome
+
+
+def learn(push: Push) -> Known:
+    most = push.limits["ingest_series_per_agent"]
+    known = known_learn(push.cluster, push.key, body=push.body, cells=push.cells, most_series=most, now=push.now)
+    known_keep(push.cluster, push.body.agent.node, known)
+    return known
 
 
 def cells_own(body: Body, cells: Cells, verdicts: Verdicts) -> Cells:
@@ -64,42 +82,41 @@ def cells_own(body: Body, cells: Cells, verdicts: Verdicts) -> Cells:
     return cells
 
 
-def batch_store(body: Body, cells: Cells, *, known: Known, key: int, verdicts: Verdicts, limits: Limits, now: datetime) -> Outcome | None:
+def batch_store(push: Push, *, known: Known, verdicts: Verdicts) -> Outcome | None:
     """None: the agent or its key is no longer there."""
-    cells = cells_allowed(body, cells, known=known, limits=limits, verdicts=verdicts)
-    rows = rows_of(body, cells, known=known, verdicts=verdicts, limits=limits, now=now)
-    told = words_of(body, key=key, verdicts=verdicts, newest=newest_of(rows), now=now)
+    verdicts = replace(verdicts, errors=[*verdicts.errors])
+    cells = cells_allowed(push, known=known, verdicts=verdicts)
+    rows = rows_of(push, cells, known=known, verdicts=verdicts)
     try:
-        return rows_store(body, rows, known=known, told=told, verdicts=verdicts, straight=not known.mixed, now=now)
+        return rows_store(push, rows, known=known, verdicts=verdicts, straight=not known.mixed)
     except IntegrityError:  # rows that are there already, or a partition that is missing
+        known.processes = known.lost = None
         push_partitions(rows)
-        return rows_store(body, rows, known=known, told=told, verdicts=verdicts, straight=False, now=now)
+        return rows_store(push, rows, known=known, verdicts=verdicts, straight=False)
 
 
-def cells_allowed(body: Body, cells: Cells, *, known: Known, limits: Limits, verdicts: Verdicts) -> Cells:
+def cells_allowed(push: Push, *, known: Known, verdicts: Verdicts) -> Cells:
     """Without the series over the agent's limit."""
+    cells = push.cells
     if not known.full:
         return cells
     over = []
     for entity, column in zip(cells.entities.tolist(), cells.columns.tolist(), strict=True):
-        one = body.entities[entity]
+        one = push.body.entities[entity]
         over.append(cells.names[column] not in known.series.get((one.kind, one.key), set()))
-    text = f"an agent may have {limits['ingest_series_per_agent']:g} series; those it has go on, new ones are refused"
+    text = f"an agent may have {push.limits['ingest_series_per_agent']:g} series; those it has go on, new ones are refused"
     return cells_refuse(cells, np.array(over, dtype=bool), text, verdicts=verdicts)
 
 
-def rows_of(body: Body, cells: Cells, *, known: Known, verdicts: Verdicts, limits: Limits, now: datetime) -> list[Rows]:
+def rows_of(push: Push, cells: Cells, *, known: Known, verdicts: Verdicts) -> list[Rows]:
     """Checked rows, one record a kind of entity."""
     out = []
     for kind, entity in sorted(KINDS.items()):
-        ids = {
-            number: known.ids[kind, one.key]
-            for number, one in enumerate(body.entities)
-            if one.kind == kind and (kind, one.key) in known.ids
-        }
+        keys = [(number, (kind, one.key)) for number, one in enumerate(push.body.entities) if one.kind == kind]
+        ids = {number: known.ids[pair] for number, pair in keys if pair in known.ids}
         found = cells_rows(cells, entity=entity, ids=ids) if ids else None
         if found is not None:
-            out.append(rows_judge(found, verdicts=verdicts, now=now, limits=limits))
+            out.append(rows_judge(found, verdicts=verdicts, now=push.now, limits=push.limits))
     return out
 
 
@@ -107,9 +124,8 @@ def newest_of(rows: Sequence[Rows]) -> float | None:
     return max((float(one.times.max()) for one in rows if len(one.times)), default=None)
 
 
-def rows_store(
-    body: Body, rows: Sequence[Rows], *, known: Known, told: dict[str, Any], verdicts: Verdicts, straight: bool, now: datetime
-) -> Outcome | None:
+def rows_store(push: Push, rows: Sequence[Rows], *, known: Known, verdicts: Verdicts, straight: bool) -> Outcome | None:
+    told = words_of(push.body, key=push.key, verdicts=verdicts, newest=newest_of(rows), now=push.now)
     with transaction.atomic():
         heard = push_heard(known.agent, families=FAMILIES, told=told)
         if heard is None:
@@ -120,11 +136,16 @@ def rows_store(
             written += rows_push(one, filled=heard.filled.get(one.entity), straight=straight)
         if written.unchanged:
             agent_count_duplicates(known.agent, duplicate=written.unchanged)
-        extras_store(body, known=known, live=heard.newest is None or body.times[-1:] >= [heard.newest], now=now)
+        extras_store(push.body, known=known, live=is_newest(push.body, heard=heard), now=push.now)
     known.mixed = not straight and all_newer(rows, heard=heard)
-    if now.timestamp() - heard.seen > SILENT_SECONDS:
+    if push.now.timestamp() - heard.seen > SILENT_SECONDS:
         known.at = 0.0  # take the columns back from whoever stepped in
     return Outcome(written.written, written.unchanged, verdicts.rejected, tuple(verdicts.errors))
+
+
+def is_newest(body: Body, *, heard: Heard) -> bool:
+    """A batch out of the spool is older than what was heard since: its snapshots tell of the past."""
+    return heard.newest is None or not body.times or body.times[-1] >= heard.newest
 
 
 def all_newer(rows: Sequence[Rows], *, heard: Heard) -> bool:

@@ -126,11 +126,13 @@ class Replica(models.Model):
     version = models.ForeignKey(Version, models.SET_NULL, null=True, related_name="replicas")
     node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="replicas")
     name = models.CharField(max_length=253)
+    pod_uid = models.CharField(max_length=36, blank=True)  # of Kubernetes, by which an agent's processes are told apart
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("deployment", "name"), name="replica_once"),)
+        indexes = (models.Index(fields=("pod_uid",), name="replica_pod", condition=~models.Q(pod_uid="")),)
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -141,6 +143,7 @@ class PlacementMethod(models.TextChoices):
     POD_LABEL = "pod_label", "Pod label of the GPU exporter"
     REQUEST = "request", "Scheduler request"
     CGROUP = "cgroup", "Agent, by control group"
+    SM_TIME = "sm_time", "Agent, by SM time (estimated)"
     NODE_ONLY = "node", "The only deployment on the node"
     HAND = "hand", "By hand"
     EQUAL_SPLIT = "equal_split", "Equal split (estimated)"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from django.db.models import Q
 
 from monitoring.catalog.records import Entity, System
 from monitoring.catalog.systems import SYSTEMS
@@ -13,6 +14,8 @@ from monitoring.models import (
     Deployment,
     DeploymentState,
     Node,
+    Placement,
+    PlacementMethod,
     Replica,
     SeenMetric,
     Source,
@@ -28,7 +31,7 @@ from monitoring.sources.facts import facts_load
 from monitoring.sources.gather import Gathered, Span, asks_of, label_set, span_gather, systems_present
 from monitoring.sources.identity import Facts, cluster_of, held_by, holder_identify, pod_version
 from monitoring.sources.inventory import replicas_record, seen_stretch
-from monitoring.sources.layout import Laid, serving_blocks, span_lay, unknown_sets
+from monitoring.sources.layout import AGENT_LIVES, Laid, serving_blocks, span_lay, unknown_sets
 from monitoring.sources.placements import Card, Tenant, placements_record, placements_wish
 from monitoring.sources.roster import Roster, roster_load
 
@@ -136,6 +139,10 @@ def sights_record(sights: Sights) -> None:
 def placements_update(sights: Sights, *, roster: Roster, facts: Facts, span: Span, live: bool) -> int:
     instances = Accelerator.objects.filter(parent__isnull=False, pk__in=sights.accelerators).values_list("parent", flat=True)
     whole = sights.accelerators.keys() - set(instances)  # a GPU cut into instances is placed by its instances
+    if live:  # where a living agent sees whose processes they are, its word stands
+        agents = Q(accelerator__node__agent__last_seen_at__gte=moment(span.end) - AGENT_LIVES, valid_to__isnull=True)
+        methods = (PlacementMethod.CGROUP, PlacementMethod.SM_TIME)
+        whole -= set(Placement.objects.filter(agents, method__in=methods, accelerator__in=whole).values_list("accelerator", flat=True))
     homes = dict(Accelerator.objects.filter(pk__in=whole).values_list("pk", "node"))
     cards = [
         Card(
@@ -200,6 +207,19 @@ def versions_refresh(roster: Roster, *, facts: Facts, at: datetime) -> int:
     return changed
 
 
+def pods_note(roster: Roster, *, facts: Facts) -> None:
+    """Keep the pod's id with its replicas: an agent tells processes by it."""
+    uids = {
+        row.pk: pod.uid[:36]
+        for row in roster.replicas
+        if row.cluster == facts.cluster and (pod := facts.pods.get((row.namespace, row.name))) is not None and pod.uid
+    }
+    changed = [row for row in Replica.objects.filter(pk__in=uids).only("pk", "pod_uid") if row.pod_uid != uids[row.pk]]
+    for row in changed:
+        row.pod_uid = uids[row.pk]
+    Replica.objects.bulk_update(changed, ["pod_uid"], batch_size=1000)
+
+
 def upkeep(gathered: Gathered, *, laid: Laid, facts: Facts, names: Collection[str], live: bool) -> Sights:
     """Bring the inventory up to what a span showed."""
     at, roster = moment(gathered.span.end), laid.roster
@@ -207,6 +227,7 @@ def upkeep(gathered: Gathered, *, laid: Laid, facts: Facts, names: Collection[st
     holders_learn(sights, roster=roster, facts=facts, at=at)
     sights_record(sights)
     holders_retire(sights.deployments)
+    pods_note(roster, facts=facts)
     placements_update(sights, roster=roster, facts=facts, span=gathered.span, live=live)
     deploy_events_record(sights.deployments)
     if live:

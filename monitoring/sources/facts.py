@@ -69,7 +69,7 @@ def replica_set_owners(infos: Iterable[Labels]) -> dict[tuple[str, str], str]:
 def pod_with(pod: Pod, *, name: str, labels: Labels, owners: Mapping[tuple[str, str], str]) -> Pod:
     """The pod with what one more info series says."""
     if name == "kube_pod_info":
-        return replace(pod, node=labels.get("node", "") or pod.node)
+        return replace(pod, node=labels.get("node", "") or pod.node, uid=labels.get("uid", "") or pod.uid)
     if name == "kube_pod_labels":
         return replace(pod, labels={key: value for key, value in labels.items() if key.startswith("label_")})
     if name == "kube_pod_container_info":

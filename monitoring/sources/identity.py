@@ -46,6 +46,7 @@ class Pod:
     images: tuple[tuple[str, str], ...] = ()  # (container, image)
     labels: Labels = field(default_factory=dict)
     accelerators: float = 0.0  # GPUs or MIG slices requested
+    uid: str = ""
 
 
 @dataclass(frozen=True)

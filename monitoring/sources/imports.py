@@ -197,7 +197,7 @@ def rollups_store(laid: Laid, *, source: Source, now: datetime) -> Written:
     samples = max(1, round(FIVE_MINUTES / source.step_seconds))
     written = Written()
     for entity in (Entity.DEPLOYMENT, Entity.ACCELERATOR, Entity.NODE):
-        tables = {over: entity_table(laid, entity=entity, over=over) for over in (Over.AVG, Over.MIN, Over.MAX)}
+        tables = {over: entity_table(laid, entity=entity, over=over, now=now) for over in (Over.AVG, Over.MIN, Over.MAX)}
         written += rollups_ingest(table_rollups(tables, entity=entity, laid=laid, samples=samples), now=now)
         providers_record(tables[Over.AVG], entity=entity)
     tables = {over: replica_table(laid, over=over) for over in (Over.AVG, Over.MIN, Over.MAX)}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from monitoring.catalog.columns import COLUMNS
 from monitoring.catalog.records import Entity, Fold, Kind, Series, System
-from monitoring.models import Accelerator, Deployment, Node
+from monitoring.models import Accelerator, Node
 from monitoring.prometheus import Matrix, Over, Part
 from monitoring.prometheus.buckets import round_bound
 from monitoring.sources.assemble import (
@@ -26,6 +27,8 @@ from monitoring.sources.identity import Facts
 from monitoring.sources.roster import Place, Roster
 from monitoring.store.records import Histograms, RollupRows, Rows
 
+AGENT = "agent"  # the provider of what an agent sends
+AGENT_LIVES = timedelta(minutes=3)  # without a word for so long it is away, and others take over
 OWN = "headroom"  # the provider of what we count ourselves
 SHARED = Fold.SUM  # columns that add up are split between the deployments of a pod, others are not
 PLACED = (Entity.ACCELERATOR, Entity.NODE)
@@ -130,31 +133,33 @@ def serving_blocks(laid: Laid) -> list[Block]:
     return [b for b in laid.of(Entity.DEPLOYMENT, laid.main) if b.system.kind == "serving"]
 
 
-def agent_columns(model: type[Deployment] | type[Accelerator] | type[Node], *, ids: Ints) -> dict[str, dict[int, str]]:
-    """Columns an agent provides: nobody else writes them."""
-    out: dict[str, dict[int, str]] = {}
-    for pk, providers in model._default_manager.filter(pk__in=np.unique(ids).tolist()).values_list("pk", "providers"):
-        for column, slug in providers.items():
-            if slug == "agent":
-                out.setdefault(column, {})[pk] = slug
-    return out
+def agents_first(table: Table, *, entity: Entity, times: Floats, now: datetime) -> None:
+    """While an agent lives, nobody else writes the columns it fills, from its first day on; what lies before is free."""
+    model, agent = (Accelerator, "node__agent") if entity is Entity.ACCELERATOR else (Node, "agent")
+    live = {f"{agent}__last_seen_at__gte": now - AGENT_LIVES, "pk__in": table.owners.tolist()}
+    rows = model._default_manager.filter(**live).values_list("pk", "providers", f"{agent}__first_seen_at")
+    for pk, providers, first in rows:
+        for name in [name for name, slug in providers.items() if slug == AGENT and name in table.columns]:
+            table.columns[name][np.ix_(table.owners == pk, times > first.timestamp())] = np.nan
+            table.providers.get(name, {}).pop(pk, None)
 
 
-def entity_table(laid: Laid, *, entity: Entity, over: Over) -> Table:
+def entity_table(laid: Laid, *, entity: Entity, over: Over, now: datetime) -> Table:
     """All columns of one kind of entity, for slots, accelerators or nodes."""
     known = {column.name: column for column in COLUMNS[entity]}
     steps = len(laid.times)
     if entity is Entity.DEPLOYMENT:
         owners = laid.roster.owners
-        table = Table(owners, providers=agent_columns(Deployment, ids=owners))
+        table = Table(owners)
         table_fill(table, blocks=laid.of(entity, over), steps=steps, known=known)
         alive = alive_counts(serving_blocks(laid), slots_of=laid.roster.slots_of_replicas, size=len(owners), steps=steps)
         column_merge(table, name="replicas_ready", values=alive, slug=OWN)
         return table
     owners = np.array(laid.roster.entities[entity], dtype=np.int64)
-    table = Table(owners, providers=agent_columns(Accelerator if entity is Entity.ACCELERATOR else Node, ids=owners))
+    table = Table(owners)
     # Pods that share a GPU, and re-exports, repeat the value of the device: the greatest, never the sum.
     table_fill(table, blocks=laid.of(entity, over), steps=steps, known=known, fold=Fold.MAX)
+    agents_first(table, entity=entity, times=laid.times, now=now)
     return table
 
 

@@ -163,7 +163,7 @@ def laid_store(laid: Laid, *, now: datetime) -> Written:
     """All rows of a span, each kind of entity once."""
     written = Written()
     for entity in (Entity.DEPLOYMENT, Entity.ACCELERATOR, Entity.NODE):
-        table = entity_table(laid, entity=entity, over=Over.NOW)
+        table = entity_table(laid, entity=entity, over=Over.NOW, now=now)
         written += rows_ingest(table_rows(table, entity=entity, laid=laid), overwrite=True, now=now)
         providers_record(table, entity=entity)
     replicas = replica_table(laid, over=Over.NOW)
