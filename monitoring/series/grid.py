@@ -35,7 +35,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Instants:
-    """One row for each (entity, level, time), sorted so; `weights` is 0 where nothing was measured.
+    """One row for each (entity, level, time); `weights` is 0 where nothing was measured.
 
     The mean of a step is sum(totals) / sum(weights): of a column its sums and counts, of a ratio numerator and denominator.
     """
@@ -97,6 +97,8 @@ def groups_of(*keys: NDArray[np.generic]) -> tuple[Ints, Ints]:
 def instants_of(quads: Quads, column: str, fold: Fold, places: Ints) -> Instants:
     """Fold the versions of an entity at each instant; rows keep their place whichever column is asked."""
     count, total, low, high = quads.parts[column]
+    if not quads.versions.any():  # nothing to fold
+        return Instants(places, quads.levels, quads.times, np.nan_to_num(total), count, low, high)
     order, starts = groups_of(places, quads.levels, quads.times)
     first = order[starts]
     keys = (places[first], quads.levels[first], quads.times[first])
@@ -180,6 +182,9 @@ def touched(finer: Instants, coarse: Instants, width: float, finer_width: float)
 def steps_of(grid: Grid, times: Floats, levels: Ints) -> tuple[Ints, Ints, Floats]:
     """(row, step, share): rows longer than a step stand in each step they cover, `share` being their part in it."""
     last = np.ceil((times - grid.start) / grid.step - 1e-9).astype(np.int64) - 1
+    if (levels <= grid.step).all():
+        rows = np.flatnonzero((last >= 0) & (last < grid.size))
+        return rows, last[rows], np.ones(len(rows))
     first = np.where(levels > grid.step, np.floor((times - levels - grid.start) / grid.step + 1e-9).astype(np.int64), last)
     lengths = np.maximum(last - first + 1, 1)
     rows = np.repeat(np.arange(len(times)), lengths)

@@ -11,18 +11,22 @@ from monitoring.store.partitions import partition_start, partitions_list, span_e
 from monitoring.store.schema import Level, key_columns, table_name
 
 REST = timedelta(hours=6)  # after its end: what comes late has mostly come by then
+BYTES_MOST = 4 * 2**30  # more would hold up late samples for minutes: such a partition stays as it came in
 PACKED = "packed"  # the comment of a partition that needs no more packing
 
 
 def family_pack(family: str, level: Level, *, now: datetime) -> list[str]:
     """Pack those that ended a while ago; must not run inside a transaction. Returns the names packed."""
     ended = [name for name in partitions_list(family, level) if span_end(level, partition_start(level, name)) + REST <= now]
-    return [name for name in ended if not is_packed(name) and partition_pack(family, level, name)]
+    return [name for name in ended if is_worth_it(name) and partition_pack(family, level, name)]
 
 
-def is_packed(name: str) -> bool:
+def is_worth_it(name: str) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT obj_description(%s::regclass, 'pg_class') IS NOT DISTINCT FROM %s", [name, PACKED])
+        cursor.execute(
+            "SELECT obj_description(t, 'pg_class') IS DISTINCT FROM %s AND pg_relation_size(t) <= %s FROM CAST(%s AS regclass) AS t",
+            [PACKED, BYTES_MOST, name],
+        )
         return bool(cursor.fetchone()[0])
 
 

@@ -23,7 +23,7 @@ class Level:
 
 RAW = Level("sample", 0, "day", "retention_raw_days")
 FIVE_MINUTES = Level("5m", 300, "week", "retention_5m_days")
-FIFTEEN_MINUTES = Level("15m", 900, "week", "retention_5m_days")
+FIFTEEN_MINUTES = Level("15m", 900, "month", "retention_5m_days")
 HOUR = Level("1h", 3600, "month", "retention_1h_months")
 DAY = Level("1d", 86400, "", "")
 LEVELS = (RAW, FIVE_MINUTES, FIFTEEN_MINUTES, HOUR, DAY)
