@@ -9,7 +9,7 @@ from typing import Any
 
 import pynvml
 
-from monitoring.agent.nvml import Device
+from monitoring.agent.nvml import LASTING, Device
 
 SHORTEST_SECONDS = 0.1
 MIB = 1024.0 * 1024.0
@@ -80,9 +80,9 @@ class Gpm:
         got = self.device.ask("nvmlGpmMetricsGet", lambda _handle, request: pynvml.nvmlGpmMetricsGet(request), wanted)
         if got is None:
             return {}
-        answered = {column: got.metrics[position] for position, column in enumerate(METRICS)}
-        return {
-            column: metric.value * METRICS[column][1]
-            for column, metric in answered.items()
-            if metric.nvmlReturn == pynvml.NVML_SUCCESS and metric.value == metric.value
-        }
+        found = {}
+        for metric, (column, (_, scale)) in zip(got.metrics, METRICS.items(), strict=False):
+            if metric.nvmlReturn == pynvml.NVML_SUCCESS and metric.value == metric.value:
+                found[column] = metric.value * scale
+            self.device.able[f"GPM {column}"] = LASTING.get(metric.nvmlReturn, "ok")
+        return found

@@ -217,6 +217,8 @@ class Gpus:
     memories: dict[str, Memory] = field(default_factory=dict)
     started: bool = False
     started_at: float = float("-inf")
+    driver_version: str = ""
+    cuda_version: str = ""
 
     def read(self, *, monotonic: float, now: float) -> list[Reading]:
         if self.started and (self.lost or self.trouble) and monotonic - self.started_at >= RESTART_SECONDS:
@@ -259,6 +261,7 @@ class Gpus:
         answering = {gpu.uuid for gpu in self.gpus}
         self.lost = {uuid: reading for uuid, reading in self.lost.items() if uuid not in answering}
         self.started, self.started_at, self.trouble = True, monotonic, "; ".join(silent)
+        self.driver_version, self.cuda_version = driver_versions()
         self.xid.start({gpu.uuid: gpu.device for gpu in self.gpus})
         return True
 
@@ -283,6 +286,15 @@ class Gpus:
             pynvml.nvmlShutdown()
         except pynvml.NVMLError as error:
             self.trouble = f"NVML does not stop: {error}"
+
+
+def driver_versions() -> tuple[str, str]:
+    """(of the driver, of the CUDA it brings); empty where it does not say."""
+    try:
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion()
+        return str(pynvml.nvmlSystemGetDriverVersion()), f"{cuda // 1000}.{cuda % 1000 // 10}"
+    except pynvml.NVMLError:
+        return "", ""
 
 
 def replace_values(reading: Reading, values: Mapping[str, float]) -> Reading:

@@ -79,7 +79,8 @@ class Host:
         }
 
     def network_counters(self) -> dict[str, float]:
-        rows = [line.split(":", 1) for line in self.text("proc/net/dev").splitlines() if ":" in line]
+        devices = self.text("proc/1/net/dev") or self.text("proc/net/dev")  # of the host, also from within a container that sees its /proc
+        rows = [line.split(":", 1) for line in devices.splitlines() if ":" in line]
         real = [counts.split() for name, counts in rows if not UNREAL_NETWORK.match(name.strip())]
         if not real:
             return {}
@@ -99,12 +100,12 @@ class Host:
     def file_systems(self) -> dict[str, float]:
         """Used and total bytes over real file systems, each device once."""
         sizes = {}
-        for line in self.text("proc/self/mounts").splitlines():
+        for line in (self.text("proc/1/mounts") or self.text("proc/self/mounts")).splitlines():
             device, mount, kind = line.split()[:3]
             if kind in UNREAL_FILE_SYSTEMS or device in sizes or not device.startswith("/"):
                 continue
             try:
-                found = os.statvfs(mount.replace("\\040", " "))
+                found = os.statvfs(self.root / mount.replace("\\040", " ").lstrip("/"))
             except OSError:
                 continue
             sizes[device] = (found.f_frsize * (found.f_blocks - found.f_bfree), found.f_frsize * found.f_blocks)

@@ -5,11 +5,14 @@ next MAGIC whose checksum holds, so every undamaged record is found again. Oldes
 and what went is kept as a `Gap`: a gap is data.
 """
 
+import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import struct
+import threading
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +23,8 @@ MAGIC = b"\xf5HRs"
 FRAME = struct.Struct(">4sIIQd")  # magic, payload length, crc of (sequence, time, payload), sequence, time
 SIGNED = struct.Struct(">Qd")
 PAYLOAD_MOST = 8 * 2**20
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES}
+DEAD_BYTES = 2**20
+GAPS, GAPS_MOST, GAP_JOINED_SECONDS = "gaps.json", 100, 600.0
 
 
 @dataclass(frozen=True)
@@ -52,20 +56,25 @@ class Gap:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a waiting record lies in its segment."""
+
+    offset: int
+    size: int
+    time: float
+
+
 @dataclass
 class Segment:
     path: Path
     size: int = 0
-    count: int = 0
-    first_time: float = 0.0
+    waiting: dict[int, Place] = field(default_factory=dict)  # sequence -> place, in order; what is done is taken out
     last_time: float = 0.0
-    last_sequence: int = 0
 
     def note(self, record: Record, size: int) -> None:
-        self.first_time = self.first_time if self.count else record.time
-        self.last_time = record.time
-        self.last_sequence = max(self.last_sequence, record.sequence)
-        self.count += 1
+        self.waiting[record.sequence] = Place(self.size, size, record.time)
+        self.last_time = max(self.last_time, record.time)
         self.size += size
 
 
@@ -75,7 +84,10 @@ class SpoolBusy(Exception):
 
 @dataclass
 class Spool:
-    """The newest records first wanted live, the oldest for the backlog; `done` forgets what the server has."""
+    """The newest records first wanted live, the oldest for the backlog; `done` forgets what the server has.
+
+    One thread may append while another sends: each public method holds `guard`.
+    """
 
     folder: Path
     bounds: Bounds = field(default_factory=Bounds)
@@ -85,14 +97,15 @@ class Spool:
     damaged_bytes: int = 0
 
     def __post_init__(self) -> None:
+        self.guard = threading.RLock()
         self.memory: deque[Record] = deque()
         self.memory_size = 0
         self.unsynced = 0
         self.synced_at = 0.0
-        self.done_sequences: set[int] = set()
         self.file: int | None = None
         self.writing: Segment | None = None  # the segment `file` appends to
         self.sequence = 0
+        self.gaps_sending = 0  # so many of the gaps are on their way and do not grow any more
         self.lock = self.lock_take()
         self.scan()
 
@@ -113,14 +126,16 @@ class Spool:
         return handle
 
     def scan(self) -> None:
-        for path in sorted(self.folder.glob("*.spool")) if self.lock is not None else []:
+        if self.lock is None:
+            return
+        self.gaps = gaps_read(self.folder / GAPS)
+        for path in sorted(self.folder.glob("*.spool")):
             try:
                 segment = self.segment_read(path)
             except OSError:
                 path.rename(path.with_suffix(".bad"))
                 continue
-            self.sequence = max(self.sequence, segment.last_sequence)
-            if segment.count:
+            if segment.waiting:
                 self.segments.append(segment)
             elif segment.size:  # nothing readable in it: kept for a person, never deleted
                 path.rename(path.with_suffix(".bad"))
@@ -129,32 +144,34 @@ class Spool:
 
     def segment_read(self, path: Path) -> Segment:
         content = path.read_bytes()
-        segment = Segment(path)
-        whole = 0
-        for record, size in records_in(content):
-            segment.note(record, size)
-            whole += size
+        segment = Segment(path, size=len(content))
+        whole, before = 0, None
+        for record, at in records_at(content):
+            size = FRAME.size + len(record.payload)
+            segment.waiting[record.sequence] = Place(at, size, record.time)
+            segment.last_time = max(segment.last_time, record.time)
+            if before is not None and record.sequence - before.sequence > 1:  # a file holds every number of its range
+                self.gap_note(record.sequence - before.sequence - 1, before.time, record.time)
+            self.sequence, before, whole = max(self.sequence, record.sequence), record, whole + size
         self.damaged_bytes += len(content) - whole
-        segment.size = len(content)
         return segment
 
     # Writing -----------------------------------------------------------------------------------
 
     def append(self, payload: bytes, *, time: float) -> Record:
         """Keep one reading. Never raises for a full or read-only disk: then it stays in memory and `trouble` says so."""
-        self.sequence += 1
-        record = Record(self.sequence, time, payload)
-        self.bounds_keep(now=time)
-        try:
-            self.record_write(record)
-            self.trouble = ""
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            self.file_close()
-            self.trouble = f"the disk of the spool refuses writes ({error.strerror}); readings are kept in memory"
-            self.memory_keep(record)
-        return record
+        with self.guard:
+            self.sequence += 1
+            record = Record(self.sequence, time, payload)
+            self.bounds_keep(now=time)
+            try:
+                self.record_write(record)
+                self.trouble = ""
+            except OSError as error:
+                self.file_close()
+                self.trouble = f"the disk of the spool refuses writes ({error.strerror}); readings are kept in memory"
+                self.memory_keep(record)
+            return record
 
     def record_write(self, record: Record) -> None:
         if self.lock is None:
@@ -186,9 +203,10 @@ class Spool:
             self.sync(now=now)
 
     def sync(self, *, now: float) -> None:
-        if self.file is not None and self.unsynced:
-            os.fdatasync(self.file)
-        self.unsynced, self.synced_at = 0, now
+        with self.guard:
+            if self.file is not None and self.unsynced:
+                os.fdatasync(self.file)
+            self.unsynced, self.synced_at = 0, now
 
     def memory_keep(self, record: Record) -> None:
         self.memory.append(record)
@@ -202,7 +220,8 @@ class Spool:
 
     @property
     def size(self) -> int:
-        return sum(segment.size for segment in self.segments)
+        with self.guard:
+            return sum(segment.size for segment in self.segments)
 
     def bounds_keep(self, *, now: float) -> None:
         while self.segments and (
@@ -212,74 +231,134 @@ class Spool:
 
     def segment_drop(self) -> None:
         segment = self.segments.popleft()
-        waiting = [record for record in self.records_of(segment) if record.sequence not in self.done_sequences]
-        if waiting:
-            self.gap_note(len(waiting), waiting[0].time, waiting[-1].time)
+        times = [place.time for place in segment.waiting.values()]
+        if times:
+            self.gap_note(len(times), min(times), max(times))
         self.segment_forget(segment)
-
-    def gap_note(self, count: int, start: float, end: float) -> None:
-        if self.gaps and start - self.gaps[-1].end < 600.0:
-            last = self.gaps.pop()
-            count, start, end = count + last.count, min(start, last.start), max(end, last.end)
-        self.gaps.append(Gap(count, start, end))
 
     def disk_is_full(self) -> bool:
         usage = shutil.disk_usage(self.folder)
         return usage.used / usage.total > self.bounds.disk_ratio if usage.total else False
 
+    # Gaps --------------------------------------------------------------------------------------
+
+    def gap_note(self, count: int, start: float, end: float) -> None:
+        grows = len(self.gaps) > self.gaps_sending and start - self.gaps[-1].end < GAP_JOINED_SECONDS
+        if grows or len(self.gaps) >= GAPS_MOST:
+            last = self.gaps.pop()
+            count, start, end = count + last.count, min(start, last.start), max(end, last.end)
+        self.gaps.append(Gap(count, start, end))
+        self.gaps_sending = min(self.gaps_sending, len(self.gaps) - 1)
+        self.gaps_keep()
+
+    def gap_park(self, records: list[Record]) -> None:
+        """These will not arrive either."""
+        with self.guard:
+            self.gap_note(len(records), min(record.time for record in records), max(record.time for record in records))
+
+    def gaps_take(self) -> list[Gap]:
+        """The gaps nobody was told of, to be told now; `gaps_done` when they were heard."""
+        with self.guard:
+            self.gaps_sending = len(self.gaps)
+            return [*self.gaps]
+
+    def gaps_done(self) -> None:
+        with self.guard:
+            if self.gaps_sending:
+                del self.gaps[: self.gaps_sending]
+                self.gaps_sending = 0
+                self.gaps_keep()
+
+    def gaps_keep(self) -> None:
+        """On disk too, as well as it goes: a full disk is what makes gaps."""
+        if self.lock is None:
+            return
+        with contextlib.suppress(OSError):
+            fresh = self.folder / f"{GAPS}.new"
+            fresh.write_text(json.dumps([[gap.count, gap.start, gap.end] for gap in self.gaps]))
+            fresh.replace(self.folder / GAPS)
+
     # Reading -----------------------------------------------------------------------------------
 
     def oldest(self, count: int) -> list[Record]:
         """Up to `count` records nobody has, oldest first, from one segment at most, else from memory."""
-        for segment in self.segments:
-            waiting = [record for record in self.records_of(segment) if record.sequence not in self.done_sequences]
-            if waiting:
-                return waiting[:count]
-        return list(self.memory)[:count]
+        with self.guard:
+            for segment in [*self.segments]:
+                found = self.records_read(segment, list(segment.waiting)[:count])
+                if found:
+                    return found
+            return list(self.memory)[:count]
 
     def newest(self, count: int) -> list[Record]:
         """Up to `count` of the newest records nobody has, in order of time."""
-        found = list(self.memory)[-count:]
-        for segment in reversed(self.segments):
-            if len(found) >= count:
-                break
-            waiting = [record for record in self.records_of(segment) if record.sequence not in self.done_sequences]
-            found = waiting[-(count - len(found)) :] + found
-        return sorted(found, key=lambda record: record.sequence)
+        with self.guard:
+            found = list(self.memory)[-count:]
+            for segment in [*reversed(self.segments)]:
+                if len(found) >= count:
+                    break
+                found = self.records_read(segment, list(segment.waiting)[-(count - len(found)) :]) + found
+            return sorted(found, key=lambda record: record.sequence)
 
     def waiting(self) -> int:
-        return sum(segment.count for segment in self.segments) - len(self.done_sequences) + len(self.memory)
+        with self.guard:
+            return sum(len(segment.waiting) for segment in self.segments) + len(self.memory)
 
-    def records_of(self, segment: Segment) -> list[Record]:
+    def oldest_time(self) -> float | None:
+        with self.guard:
+            times = [next(iter(segment.waiting.values())).time for segment in self.segments if segment.waiting]
+            return min([*times, *(record.time for record in self.memory)], default=None)
+
+    def records_read(self, segment: Segment, sequences: list[int]) -> list[Record]:
+        """Those records; one that was damaged on disk since is a gap."""
         try:
-            return [record for record, _ in records_in(segment.path.read_bytes())]
+            handle = os.open(segment.path, os.O_RDONLY)
         except OSError:
-            return []
+            handle = -1
+        try:
+            found = [(sequence, record_read(handle, segment.waiting[sequence])) for sequence in sequences]
+        finally:
+            if handle >= 0:
+                os.close(handle)
+        for sequence, record in found:
+            if record is None:
+                place = segment.waiting.pop(sequence)
+                self.damaged_bytes += place.size
+                self.gap_note(1, place.time, place.time)
+        return [record for _, record in found if record is not None]
 
     # Forgetting --------------------------------------------------------------------------------
 
     def done(self, records: list[Record]) -> None:
         """The server has these: a segment all of whose records are done is deleted."""
-        in_memory = {record.sequence for record in self.memory}
         sequences = {record.sequence for record in records}
-        self.memory = deque(record for record in self.memory if record.sequence not in sequences)
-        self.memory_size = sum(len(record.payload) for record in self.memory)
-        self.done_sequences |= sequences - in_memory
-        for segment in [*self.segments]:
-            if segment.last_sequence >= min(sequences, default=0):
-                self.segment_close_when_done(segment)
-
-    def segment_close_when_done(self, segment: Segment) -> None:
-        kept = [record.sequence for record in self.records_of(segment)]
-        if all(sequence in self.done_sequences for sequence in kept):
-            self.segments.remove(segment)
-            self.segment_forget(segment)
+        with self.guard:
+            if self.memory:
+                self.memory = deque(record for record in self.memory if record.sequence not in sequences)
+                self.memory_size = sum(len(record.payload) for record in self.memory)
+            for segment in [*self.segments]:
+                for sequence in sequences & segment.waiting.keys():
+                    del segment.waiting[sequence]
+                if not segment.waiting:
+                    self.segments.remove(segment)
+                    self.segment_forget(segment)
 
     def segment_forget(self, segment: Segment) -> None:
-        self.done_sequences -= {record.sequence for record in self.records_of(segment)}
         if segment is self.writing:
             self.file_close()
-        segment.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk gone read-only: it is read again at the next start, and its repeats are known
+            segment.path.unlink()
+
+    def bury(self, name: str, body: bytes) -> None:
+        """Park what the server cannot read, for a person to look at; 1 MB of it at most, oldest out first."""
+        with self.guard, contextlib.suppress(OSError):
+            if self.lock is None or len(body) > DEAD_BYTES:
+                return
+            dead = self.folder / "dead"
+            dead.mkdir(exist_ok=True, mode=0o700)
+            (dead / name).write_bytes(body)
+            kept = sorted(dead.iterdir())
+            while sum(path.stat().st_size for path in kept) > DEAD_BYTES:
+                kept.pop(0).unlink()
 
     def file_close(self) -> None:
         if self.file is not None:
@@ -287,11 +366,19 @@ class Spool:
         self.file, self.writing, self.unsynced = None, None, 0
 
     def close(self, *, now: float) -> None:
-        self.sync(now=now)
-        self.file_close()
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
+        with self.guard:
+            self.sync(now=now)
+            self.file_close()
+            if self.lock is not None:
+                os.close(self.lock)
+                self.lock = None
+
+
+def gaps_read(path: Path) -> list[Gap]:
+    try:
+        return [Gap(int(count), float(start), float(end)) for count, start, end in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def frame(record: Record) -> bytes:
@@ -301,23 +388,34 @@ def frame(record: Record) -> bytes:
 
 def records_in(content: bytes) -> Iterator[tuple[Record, int]]:
     """Every whole record of a segment's bytes with its size on disk, past damage of any kind."""
+    return ((record, FRAME.size + len(record.payload)) for record, _ in records_at(content))
+
+
+def records_at(content: bytes) -> Iterator[tuple[Record, int]]:
+    """Every whole record with its place."""
     at = content.find(MAGIC)
     while at >= 0:
         record = record_at(content, at)
         if record is None:
             at = content.find(MAGIC, at + 1)
             continue
-        size = FRAME.size + len(record.payload)
-        yield record, size
-        at = content.find(MAGIC, at + size)
+        yield record, at
+        at = content.find(MAGIC, at + FRAME.size + len(record.payload))
+
+
+def record_read(handle: int, place: Place) -> Record | None:
+    try:
+        return record_at(os.pread(handle, place.size, place.offset), 0) if handle >= 0 else None
+    except OSError:
+        return None
 
 
 def record_at(content: bytes, at: int) -> Record | None:
     if at + FRAME.size > len(content):
         return None
-    _, length, checksum, sequence, time = FRAME.unpack_from(content, at)
+    magic, length, checksum, sequence, time = FRAME.unpack_from(content, at)
     payload = content[at + FRAME.size : at + FRAME.size + length]
-    if length > PAYLOAD_MOST or len(payload) < length:
+    if magic != MAGIC or length > PAYLOAD_MOST or len(payload) < length:
         return None
     if zlib.crc32(SIGNED.pack(sequence, time) + payload) != checksum:
         return None
