@@ -47,7 +47,7 @@ def saturation(
         quotient_cell("Host memory", "memory_used_bytes", "memory_requested_bytes", own, unit="bytes"),
         skew_cell(evidence),
     ]
-    if not evidence.accelerators:
+    if not evidence.accelerators and own:  # a window in which nothing was seen does not say that it runs on CPU
         cells = [cell if cell.ratio is not None or not cell.name.startswith("GPU") else no_gpu(cell) for cell in cells]
     seen = [
         cell

@@ -33,6 +33,7 @@ from monitoring.series import LatencyLines, Lines, latency_kinds, lines_load
 from monitoring.sources import Missing, missing_metrics
 
 TILE_LATENCIES = (Latency.REQUEST_DURATION, Latency.TIME_TO_FIRST_TOKEN, Latency.TIME_PER_OUTPUT_TOKEN)
+MISSING_MOST = 3  # sentences about missing metrics in one panel; Sources has all
 LONGEST_USUAL_SECONDS = 8 * 86400.0
 EVENT_ICONS = {
     EventKind.DEPLOY: "ver",
@@ -175,9 +176,15 @@ def replicas_seen(deployment: Deployment, *, start: datetime, end: datetime) -> 
 def panels_shown(evidence: Evidence, panels: Sequence[Panel], *, clock: bool = False) -> list[Shown]:
     """The lowest plot carries the clock."""
     built = [(panel, panel.build(evidence)) for panel in panels]
-    missing = missing_metrics(evidence.deployment, now=evidence.page.now) if any(each.plot is None for _, each in built) else []
+    asked = any(each.plot is None for _, each in built) and diagnosable(evidence)
+    missing = missing_metrics(evidence.deployment, now=evidence.page.now) if asked else []
     last = next((panel.slug for panel, each in reversed(built) if each.plot is not None), "")
     return [shown(evidence, panel, each, missing=missing, clock=clock or panel.slug == last) for panel, each in built]
+
+
+def diagnosable(evidence: Evidence) -> bool:
+    """Before it was first seen nothing is missing, and the demo fleet has no source that could be asked."""
+    return evidence.page.range.end > evidence.deployment.first_seen_at and not evidence.deployment.cluster.demo
 
 
 def shown(evidence: Evidence, panel: Panel, built: Built, *, missing: Sequence[Missing], clock: bool) -> Shown:
@@ -185,7 +192,7 @@ def shown(evidence: Evidence, panel: Panel, built: Built, *, missing: Sequence[M
     columns = {part for name in (*panel.columns, *panel.activity, *panel.skew) for part in RATIO_PARTS.get(name, (name,))}
     named = [each for each in missing if each.column in columns or (panel.main_latency and each.column in LATENCY_COLUMNS)]
     if built.plot is None:
-        return Shown(panel.slug, built, None, "", "", named, base)
+        return Shown(panel.slug, built, None, "", "", named[:MISSING_MOST], base)
     plot = replace(built.plot, clock=clock, height=built.plot.height + (16 if clock else 0))
     return Shown(panel.slug, built, figure(plot), summary(plot, evidence.page), source_words(evidence, panel), named, base)
 

@@ -149,7 +149,7 @@ def column_tile(evidence: Evidence, name: str, column: str, totals: Totals) -> T
 def busy_tile(evidence: Evidence, totals: Totals) -> Tile:
     column = next((name for name in BUSY_COLUMNS if name in totals.window), BUSY_COLUMNS[0])
     values = busy_of(evidence)
-    if not evidence.accelerators:
+    if not evidence.accelerators and evidence.as_of is not None:
         return Tile("GPU busy", figure_html(None), "runs on CPU", spark(None, label="GPU busy", wide=True))
     words = note(evidence, totals.window.get(column), totals.before.get(column), "ratio", "neutral", live=totals.live.get(column))
     return Tile(

@@ -1,5 +1,6 @@
 """The top of Fleet: the sentence, on fire, wasted, changed, and the tiles."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ IDLE_RATIO, SLACK_RATIO = 0.05, 0.3
 IDLE_HOURS = 24
 CHANGED_DAYS = 7
 LATELY = timedelta(minutes=15)
+LASTED = re.compile(r", for (\d+ (?:min|h|days))\b")  # as capacity.analysis.status writes it
 TILE_POINTS = 48
 BUSY = ("gr_engine_active_ratio", "gpu_utilization_ratio")
 
@@ -39,6 +41,7 @@ class Fire:
     icon: str
     tone: str
     lasted: str
+    text: str  # the stored sentence without how long: that stands at the right
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,12 @@ def on_fire(mine: QuerySet[Deployment]) -> list[Fire]:
 
 def fire(status: DeploymentStatus) -> Fire:
     icon, tone = {Verdict.BREAKS: ("crit", "crit"), Verdict.WARNING: ("warn", "warn")}.get(Verdict(status.verdict), ("none", "dim"))
-    lasted = span((status.as_of - status.since).total_seconds()) if status.since and status.as_of > status.since else ""
-    return Fire(status, icon, tone, lasted)
+    lasted = LASTED.search(status.text)
+    return Fire(status, icon, tone, lasted[1] if lasted else since_words(status), LASTED.sub("", status.text, count=1))
+
+
+def since_words(status: DeploymentStatus) -> str:
+    return span((status.as_of - status.since).total_seconds()) if status.since and status.as_of > status.since else ""
 
 
 def wasted(actor: Actor, *, page: Page) -> Wasted:

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser
 
 from tests.browser.site import PUBLIC, Watch, admin_make, demo_freshen, demo_make, page_addresses, session_of, signed_in, site_serve
 
-FORMS = {"wide": (1440, 900, "light"), "phone": (390, 844, "light"), "dark": (1440, 900, "dark")}
+FORMS = {"wide": (1440, 900, "light"), "phone": (390, 844, "light"), "dark": (1440, 900, "dark"), "print": (720, 1000, "dark")}
+PAPER = ("fleet", "deployment-chat-70b")  # also as printed, by a reader in the dark theme
 EMPTY = {
     "empty-fleet": "/",
     "empty-accelerators": "/accelerators/",
@@ -19,6 +20,7 @@ EMPTY = {
     "empty-status": "/status/",
     "empty-teams": "/teams/",
     "empty-keys": "/keys/",
+    "empty-agents": "/agents/",
 }
 FOLDER = Path("shots")
 SETTLE_MILLISECONDS = 900
@@ -61,8 +63,12 @@ def shoot(browser: Browser, address: str, pages: Mapping[str, str], *, session: 
         page = context.new_page()
         watch.over(page)
         for name, path in pages.items():
-            if wanted(name):
+            if wanted(name) and (form != "print" or name in PAPER):
+                page.emulate_media(media="screen")
                 page.goto(address + path, wait_until="load")
                 page.wait_for_timeout(SETTLE_MILLISECONDS)
+                if form == "print":
+                    page.emulate_media(media="print")
+                    page.wait_for_timeout(SETTLE_MILLISECONDS)
                 page.screenshot(path=FOLDER / f"{name}-{form}.png", full_page=True)
         context.close()

@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from capacity.analysis.status import status_update
 from capacity.demo import demo_live, demo_load, demo_remove
-from monitoring.models import Accelerator, Deployment, Node, Team, User
+from monitoring.models import Accelerator, Agent, Deployment, Node, Team, User
 from monitoring.rollups import rollups_fill
 from tests.telemetry import store_clear
 
@@ -114,10 +114,13 @@ def page_addresses() -> dict[str, str]:
         "fleet-search": "/?q=chat",
         "accelerators": "/accelerators/",
         "setup": "/setup/",
+        "retention": "/setup/retention/",
         "sources": "/sources/",
         "source-new": "/sources/new/",
         "teams": "/teams/",
         "keys": "/keys/",
+        "agents": "/agents/",
+        "agents-install": "/agents/install/",
         "status": "/status/",
         "account": "/account/",
         "slos": "/slos/",
@@ -135,6 +138,11 @@ def page_addresses() -> dict[str, str]:
         pages["accelerator"] = f"/accelerators/{accelerator.pk}/"
     if node := Node.objects.filter(accelerators__isnull=False).first():
         pages["node"] = f"/nodes/{node.pk}/"
+    if agent := Agent.objects.filter(node__accelerators__isnull=False).first():
+        pages["node-agent"] = f"/nodes/{agent.node_id}/"
+        pages["accelerator-agent"] = f"/accelerators/{Accelerator.objects.filter(node=agent.node_id, position=3)[0].pk}/"
+    if agent := Agent.objects.filter(waiting_count__gt=0).first():
+        pages["node-late"] = f"/nodes/{agent.node_id}/?from=now-24h&to=now"
     if team := Team.objects.first():
         pages["team"] = f"/teams/{team.pk}/"
     return pages

@@ -100,6 +100,15 @@ def test_what_is_missing_says_which_name_was_asked(client: Client) -> None:
     assert "No data</h3>" not in page
 
 
+def test_before_it_was_first_seen_nothing_is_missing(client: Client) -> None:
+    row = model()
+    client.force_login(make_admin())
+    page = client.get(f"/deployments/{row.pk}/?from=now-900d&to=now-800d").content.decode()
+    assert "Not measured in this range" in page
+    assert "vllm:" not in page
+    assert "runs on CPU" not in page  # an empty window does not say so
+
+
 def test_a_folded_panel_is_not_queried_before_it_is_opened(client: Client) -> None:
     row = model()
     page = page_of(client, row)

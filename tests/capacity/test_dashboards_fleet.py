@@ -197,3 +197,12 @@ def test_gaps_are_no_load() -> None:
     assert load_of(np.array([np.nan, 0.6, np.nan])) == (0.6, 0.6)
     assert load_of(np.full(3, np.nan)) is None
     assert np.isnan(ratio_of([course(np.nan, 0.6)], "dram_active_ratio", "")[0])
+
+
+def test_what_burns_says_how_long_once(client: Client) -> None:
+    row = judged("chat", Verdict.BREAKS)
+    DeploymentStatus.objects.filter(deployment=row).update(text="First token p95 2.24 s, SLO 0.80 s, for 31 min. KV cache 98 %.")
+    client.force_login(make_admin())
+    page = client.get("/").content.decode()
+    assert "<p>First token p95 2.24 s, SLO 0.80 s. KV cache 98 %.</p>" in page
+    assert page.count("31 min") == 1

@@ -209,7 +209,9 @@
   // --- When to draw -------------------------------------------------------------------------------------------------
   document.addEventListener("DOMContentLoaded", drawAll);
   document.addEventListener("htmx:afterSettle", drawAll);
-  document.addEventListener("headroom:theme", () => { known = new Map(); drawAll(); });
+  function redraw() { known = new Map(); drawAll(); }
+  document.addEventListener("headroom:theme", redraw);
+  matchMedia("print").addEventListener("change", redraw); // paper has its own width and is always light
   document.addEventListener("htmx:beforeCleanupElement", (event) => {
     const canvas = event.detail.elt;
     if (canvas instanceof Element && canvas.classList.contains("js-plotly-plot")) window.Plotly.purge(canvas);
