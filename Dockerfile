@@ -23,4 +23,4 @@ RUN HEADROOM_SECRET_KEY=build HEADROOM_ENCRYPTION_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3OD
     python manage.py collectstatic --noinput --verbosity 0 --ignore rest_framework
 USER 10001
 EXPOSE 8080
-CMD ["gunicorn", "capacity.config.wsgi", "--bind", "0.0.0.0:8080", "--worker-class", "gthread", "--workers", "2", "--threads", "4", "--timeout", "60", "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"]
+CMD ["gunicorn", "capacity.config.wsgi", "--bind", "0.0.0.0:8080", "--worker-class", "gthread", "--workers", "2", "--threads", "24", "--timeout", "60", "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"]

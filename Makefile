@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read test-servers chaos
+.PHONY: help up down reset status test check shots lock bench-read bench-ingest test-servers chaos
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -37,6 +37,9 @@ lock: ## pin requirements/*.in again, with hashes
 
 bench-read: ## charts and pages beside Debian's Prometheus
 	@$(DEV) bench.read
+
+bench-ingest: ## the ingest door beside Prometheus remote write and a DRF door
+	@$(DEV) bench.ingest
 
 test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
 	@$(DEV) pytest tests/servers --all-servers

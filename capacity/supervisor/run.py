@@ -219,7 +219,7 @@ def children_owner(owner: Owner, *, data: Path) -> Owner:
 def children_list(environment: Mapping[str, str], *, owner: Owner, data: Path, address: Address) -> list[Child]:
     python = sys.executable
     gunicorn = ["-m", "gunicorn", "capacity.config.wsgi", "--bind", address.bind, "--worker-class", "gthread"]
-    gunicorn += ["--workers", "2", "--threads", "4", "--timeout", "60", "--graceful-timeout", "2", "--no-control-socket"]
+    gunicorn += ["--workers", "2", "--threads", "24", "--timeout", "60", "--graceful-timeout", "2", "--no-control-socket"]
     celery = ["-m", "celery", "-A", "capacity.config", "--quiet"]
     worker = ["worker", "--pool", "threads", "--concurrency", "6", "--queues", QUEUES, "--without-gossip", "--without-mingle"]
     worker += ["--without-heartbeat"]  # no events: nobody reads them

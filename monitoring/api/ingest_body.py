@@ -1,12 +1,13 @@
 """The body of a push: read within its declared length, unpacked as it comes, never more than the limits."""
 
+import time
 import zlib
-from typing import Any
 
 from django.http import HttpRequest
 
 MIB = 2**20
-CHUNK_BYTES = 65536
+CHUNK_BYTES = 2**20
+READ_SECONDS = 10.0
 
 
 class BodyRefused(Exception):
@@ -40,13 +41,37 @@ def length_check(request: HttpRequest, *, largest_mib: float) -> int:
 
 
 def body_bytes(request: HttpRequest, *, length: int, decoded_mib: float, ratio: float) -> bytes:
-    stream: Any = request
-    wire = stream.read(length)
+    wire = wire_read(request, length=length)
     if len(wire) < length:
         raise BodyRefused(400, f"the body ended after {len(wire)} of {length} bytes")
     if encoding_of(request) != "gzip":
         return bytes(wire)
     return unpacked(wire, decoded_mib=decoded_mib, ratio=ratio)
+
+
+def wire_read(request: HttpRequest, *, length: int) -> bytes:
+    """What arrives in time: a sender that dawdles must not hold one of the few places."""
+    ending = time.monotonic() + READ_SECONDS
+    socket = request.META.get("gunicorn.socket")  # no other way to a time limit: gunicorn has none for bodies
+    if socket is not None:
+        socket.settimeout(READ_SECONDS)
+    parts: list[bytes] = []
+    try:
+        while (left := length - sum(map(len, parts))) > 0:
+            part = request.read(min(left, CHUNK_BYTES))
+            if not part:
+                break
+            parts.append(part)
+            if time.monotonic() > ending:
+                raise TimeoutError
+    except OSError as error:  # Django makes its own of what the socket raises
+        if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+            raise BodyRefused(408, f"the body did not arrive within {READ_SECONDS:g} s") from None
+        raise BodyRefused(400, "the body ended early") from None
+    finally:
+        if socket is not None:
+            socket.settimeout(None)
+    return b"".join(parts)
 
 
 def unpacked(wire: bytes, *, decoded_mib: float, ratio: float) -> bytes:
