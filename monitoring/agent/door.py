@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 15.0, 30.0
 ANSWER_BYTES = 2**20
-GZIP_FROM_BYTES = 1000
+GZIP_FROM_BYTES, GZIP_RATIO_MOST = 1000, 100  # a server takes what unpacks to much more for a bomb
 PATH = "/api/v1/ingest"
 
 
@@ -56,8 +56,9 @@ class Door:
 
     def post(self, body: bytes) -> Reply:
         headers = self.headers
-        if len(body) >= GZIP_FROM_BYTES:
-            body, headers = gzip.compress(body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
+        packed = gzip.compress(body, 6, mtime=0) if len(body) >= GZIP_FROM_BYTES else body
+        if len(packed) < len(body) <= len(packed) * GZIP_RATIO_MOST:
+            body, headers = packed, {**headers, "Content-Encoding": "gzip"}
         try:
             if self.connection is not None:
                 with contextlib.suppress(http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):

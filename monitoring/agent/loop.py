@@ -125,9 +125,9 @@ def host_facts(values: Mapping[str, float], readings: list[Reading], gpus: Gpus)
         "driver_version": gpus.driver_version,
         "cuda_version": gpus.cuda_version,
         "gpu_trouble": gpus.trouble,
-        "accelerators": {reading.key: dict(reading.facts) for reading in readings if reading.facts},
     }
-    return {name: value for name, value in found.items() if value}
+    facts = {f"{reading.key} {name}": value for reading in readings for name, value in reading.facts.items()}
+    return {**{name: value for name, value in found.items() if value}, **facts}
 
 
 def capabilities_of(readings: list[Reading]) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from tests.servers.loopback import Handler, authority, serving
 from tests.servers.processes import free_port
 
 EMPTY = json.dumps({"times": [], "entities": [], "columns": {}, "agent": {"node": "n"}}).encode()
+LONG = json.dumps([round(number**0.5, 4) for number in range(1000)]).encode()
 
 
 def answer(handler: Handler) -> None:
@@ -48,12 +49,18 @@ def test_a_kept_connection_that_the_server_closed_is_opened_again() -> None:
 def test_a_long_body_is_packed_and_a_short_one_is_not() -> None:
     with serving(lambda handler: handler.reply(200, b"{}")) as server:
         door = Door(server.url, KEY, version="1.2")
-        door.post(b"x" * 2000)
+        door.post(LONG)
         door.post(b"y")
     packed, plain = server.seen
-    assert gzip.decompress(packed.body) == b"x" * 2000 and packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == LONG and packed.headers["Content-Encoding"] == "gzip"
     assert plain.body == b"y" and "Content-Encoding" not in plain.headers
     assert plain.headers["Authorization"] == f"Bearer {KEY}" and plain.headers["User-Agent"] == "headroom-agent/1.2"
+
+
+def test_what_would_look_like_a_bomb_is_not_packed() -> None:
+    with serving(lambda handler: handler.reply(200, b"{}")) as server:
+        Door(server.url, KEY).post(b"0," * 100_000)
+    assert "Content-Encoding" not in server.seen[0].headers
 
 
 def test_an_address_with_a_path_keeps_it() -> None:
