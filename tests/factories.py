@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+from django.utils import timezone
 from django.utils.text import slugify
 
 from monitoring.models import (
     Accelerator,
+    Agent,
     Cluster,
     Deployment,
     Membership,
@@ -68,6 +70,13 @@ def make_accelerator(node: Node, **fields: Any) -> Accelerator:
     return Accelerator.objects.create(
         **{"cluster": node.cluster, "node": node, "uuid": f"GPU-{next(NUMBER):08d}", "model_name": "H200"} | fields
     )
+
+
+def make_agent(name: str = "", *, cluster: Cluster | None = None, **fields: Any) -> Agent:
+    """One that was heard of just now."""
+    now = timezone.now()
+    node = make_node(name, cluster=cluster)
+    return Agent.objects.create(**{"node": node, "version": "0.1.0", "last_seen_at": now, "newest_sample_at": now} | fields)
 
 
 def make_replica(deployment: Deployment, **fields: Any) -> Replica:

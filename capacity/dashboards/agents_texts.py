@@ -25,9 +25,9 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
-Environment=HEADROOM_AGENT_URL={url}
+Environment=HEADROOM_URL={url}
 LoadCredential=key:/etc/headroom-agent/key
-Environment=HEADROOM_AGENT_KEY_FILE=%d/key
+Environment=HEADROOM_KEY_FILE=%d/key
 ExecStart=/opt/headroom-agent/bin/python -m monitoring.agent
 DynamicUser=yes
 StateDirectory=headroom-agent
@@ -41,7 +41,7 @@ CONTAINER = """\
 sudo docker run -d --name headroom-agent --restart always \\
   --gpus all --pid host --cgroupns host --network host \\
   -v /etc/headroom-agent/key:/run/secrets/key:ro -v headroom-agent:/var/lib/headroom-agent \\
-  -e HEADROOM_AGENT_URL={url} -e HEADROOM_AGENT_KEY_FILE=/run/secrets/key \\
+  -e HEADROOM_URL={url} -e HEADROOM_KEY_FILE=/run/secrets/key \\
   headroom-agent:{version}"""
 
 SECRET = """\

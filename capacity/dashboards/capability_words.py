@@ -55,13 +55,14 @@ OTHER = "Its panel stays empty; all other readings are not touched."
 
 @dataclass(frozen=True)
 class Refusal:
-    """A call that gives nothing on some GPUs, for one reason."""
+    """What some GPUs do not tell: the calls that give nothing there, for one reason."""
 
-    call: str
-    reason: str
     missing: str
     cost: str
+    reason: str
+    calls: Sequence[str]
     on: Sequence[str]
+    everywhere: bool  # on all GPUs the page is about
 
 
 def meaning(call: str) -> tuple[str, str]:
@@ -72,11 +73,13 @@ def meaning(call: str) -> tuple[str, str]:
 
 
 def refusals(table: Mapping[str, Mapping[str, str]], names: Mapping[str, str]) -> list[Refusal]:
-    """One line a call and reason, with the GPUs it holds for; `names` maps UUIDs to what the page calls them."""
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """One line a missing thing and reason; `names` maps the UUIDs of the page to what it calls them."""
+    grouped: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
     for uuid, calls in table.items():
         for call, reason in calls.items():
             if reason != "ok":
-                grouped.setdefault((call, reason), []).append(names.get(uuid, uuid))
-    rows = [Refusal(call, reason, *meaning(call), on=sorted(on)) for (call, reason), on in grouped.items()]
-    return sorted(rows, key=lambda row: (row.missing, row.call))
+                found, on = grouped.setdefault((*meaning(call), reason), (set(), set()))
+                found.add(call)
+                on.add(names.get(uuid, uuid))
+    rows = [Refusal(*words, sorted(found), sorted(on), on >= set(names.values())) for words, (found, on) in grouped.items()]
+    return sorted(rows, key=lambda row: (row.missing, row.reason))

@@ -174,6 +174,8 @@ def axis_for(unit: str, top: float) -> Axis:
         return Axis(1000.0, "ms") if top < 0.6 else Axis(1.0, "s")
     if unit.startswith("bytes"):
         return binary_axis(unit.removeprefix("bytes"), top)
+    if unit == "hertz":
+        return Axis(1e-6, "MHz")
     short = SHORT.get(unit, unit)
     if top >= 1000:
         return Axis(1e-3, short, letter="k") if top < 2e6 else Axis(1e-6, short, letter="M")
@@ -181,7 +183,8 @@ def axis_for(unit: str, top: float) -> Axis:
 
 
 WHOLE = ("replicas", "requests")
-SHORT = {"tokens": "tok", "watts": "W", "celsius": "°C", "requests": "", "replicas": "", "cores": "cores", "accelerators": ""}
+BARE = dict.fromkeys(("requests", "replicas", "accelerators", "processes", "errors"), "")  # the question names the unit
+SHORT = {"tokens": "tok", "watts": "W", "celsius": "°C", "cores": "cores", **BARE}
 
 
 def binary_axis(suffix: str, top: float) -> Axis:

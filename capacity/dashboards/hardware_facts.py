@@ -93,7 +93,7 @@ def host_facts(host: Mapping[str, object]) -> list[tuple[str, str]]:
     for key, label, unit in HOST_WORDS:
         value = host.get(key)
         if isinstance(value, int | float) and unit:
-            found.append((label, str(figure(float(value), "" if unit == "plain" else unit))))
+            found.append((label, f"{value:,.0f}" if unit == "plain" else str(figure(float(value), unit))))
         elif isinstance(value, str) and value:
             found.append((label, value[:120]))
     return found

@@ -92,9 +92,9 @@ def heat_answer(now: Values) -> tuple[str, str]:
     )
 
 
-def flow_answer(inward: str, outward: str) -> Callable[[Values], tuple[str, str]]:
+def flow_answer(inward: str, outward: str, *, words: tuple[str, str] = ("in", "out")) -> Callable[[Values], tuple[str, str]]:
     def answer(now: Values) -> tuple[str, str]:
-        return f"{number(now.get(inward), 'bytes/s')} in,", f"{number(now.get(outward), 'bytes/s')} out."
+        return f"{number(now.get(inward), 'bytes/s')} {words[0]},", f"{number(now.get(outward), 'bytes/s')} {words[1]}."
 
     return answer
 
@@ -102,11 +102,13 @@ def flow_answer(inward: str, outward: str) -> Callable[[Values], tuple[str, str]
 def occupancy_answer(now: Values) -> tuple[str, str]:
     active, held = now.get("sm_active_ratio"), now.get("sm_occupancy_ratio")
     verdict = "Hardly." if (active or 0) < 0.05 else "Yes." if (active or 0) >= 0.8 else "In part."
-    return verdict, f"An SM works {number(active, 'ratio')} of the time, with {number(held, 'ratio')} of the warps it could hold."
+    tail = "" if held is None else f", with {number(held, 'ratio')} of the warps it could hold"
+    return verdict, f"An SM works {number(active, 'ratio')} of the time{tail}."
 
 
 def clock_answer(now: Values) -> tuple[str, str]:
-    return f"{number(now.get('sm_clock_hertz'), 'hertz')},", f"memory {number(now.get('memory_clock_hertz'), 'hertz')}."
+    memory = now.get("memory_clock_hertz")
+    return f"{number(now.get('sm_clock_hertz'), 'hertz')}.", "" if memory is None else f"Its memory {number(memory, 'hertz')}."
 
 
 def video_answer(now: Values) -> tuple[str, str]:
@@ -164,7 +166,7 @@ ACCELERATOR_PANELS = (
         "watts",
         (
             Course("power", "power_watts", style="heavy"),
-            Course("by energy", "energy_joules_per_second", "d5", "thin"),
+            Course("energy", "energy_joules_per_second", "d5", "thin"),
             Course("limit", "power_limit_watts", "ink-3", "dash"),
         ),
         power_answer,
@@ -262,7 +264,7 @@ NODE_PANELS = (
         "How much goes to the disks?",
         "bytes/s",
         (Course("read", "disk_read_bytes_per_second", "d4"), Course("written", "disk_written_bytes_per_second", "d1")),
-        flow_answer("disk_read_bytes_per_second", "disk_written_bytes_per_second"),
+        flow_answer("disk_read_bytes_per_second", "disk_written_bytes_per_second", words=("read", "written")),
         optional=True,
     ),
     HardwarePanel("load", "Do processes queue for the CPU?", "processes", (Course("load", "load1"),), load_answer, ("cpu_cores",), True),

@@ -145,8 +145,8 @@ def key_end(request: HttpRequest, *, pk: int) -> HttpResponse:
     if key_revoke(key):
         audit(actor, "key.revoke", f"key {key.prefix}", before=key_facts(key), request=request)
     cut = agents_for(actor).filter(key=key).count()
-    who = f"{words.count(cut, 'agent')} that still used it" if cut else "whoever uses it"
-    toast(request, f"{key.name} is revoked; {who} {'is' if cut == 0 else 'are'} refused from now on.")
+    who = f"{words.count(cut, 'agent')} that used it {'is' if cut == 1 else 'are'}" if cut else "whoever uses it is"
+    toast(request, f"{key.name} is revoked; {who} refused from now on.")
     return redirect("keys")
 
 

@@ -1,21 +1,25 @@
 """The agents of the demo fleet: its edge hosts send by agent, one host of older GPUs does so too, with its processes."""
 
+import hashlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import numpy as np
 from django.conf import settings
 
 from capacity.demo import fleet
-from capacity.demo.machines import cards, copies
+from capacity.demo.machines import cards, copies, host_seen
 from capacity.demo.records import GIB, Host
+from capacity.demo.shapes import DAY, HOUR
 from monitoring.models import Accelerator, AcceleratorProcess, Agent, AgentGap, Node
 
 LATE_HOST = fleet.SHAKY_HOST
 OLD_HOST = "gpu-a10g-01"
 HOSTS = tuple(host for host in fleet.HOSTS if host.cluster == fleet.EDGE or host.name == OLD_HOST)
+LINK_DOWN, LINK_UP = 1.5 * HOUR, 1.9 * HOUR  # in UTC, of most nights
 LATE_SECONDS = 7 * 60.0  # how far the late one stays behind
 READ_SECONDS = 15.0
 GPM_REASON = "not supported by this GPU"
@@ -74,8 +78,19 @@ def agent_make(host: Host, node: Node, accelerators: dict[str, Accelerator], *, 
         host=host_facts(host),
     )
     if host.name == LATE_HOST:
-        lost = (end - timedelta(days=1)).replace(hour=1, minute=30, second=0)
-        AgentGap.objects.create(agent=agent, count=56, start_at=lost, end_at=lost + timedelta(minutes=14), reported_at=lost)
+        AgentGap.objects.bulk_create(gaps(agent, host, start=start, end=end))
+
+
+def gaps(agent: Agent, host: Host, *, start: datetime, end: datetime) -> Iterator[AgentGap]:
+    """The nights in which its link was down, as its telemetry shows them: the spool of this small host was full."""
+    anchor = end.timestamp()
+    day = start.timestamp() // DAY * DAY
+    while day < anchor:
+        first, last = day + LINK_DOWN, day + LINK_UP
+        if start.timestamp() < first and last < anchor and not host_seen(host, np.array([first + 60.0]), anchor)[0]:
+            span = {"start_at": datetime.fromtimestamp(first, tz=UTC), "end_at": datetime.fromtimestamp(last, tz=UTC)}
+            yield AgentGap(agent=agent, count=round((last - first) / READ_SECONDS), reported_at=span["end_at"], **span)
+        day += DAY
 
 
 def host_facts(host: Host) -> dict[str, object]:
@@ -89,6 +104,7 @@ def processes(accelerators: dict[str, Accelerator], *, end: datetime) -> Iterato
         for card in copy.cards if copy.host.name == OLD_HOST else ():
             number = 4100 + 17 * copy.number + card.position
             shared = copy.share < 1.0
+            identity = hashlib.sha256(f"{copy.name} {card.position}".encode()).hexdigest()
             yield AcceleratorProcess(
                 accelerator=accelerators[card.uuid],
                 pid=number + (900 if shared else 0),
@@ -98,8 +114,8 @@ def processes(accelerators: dict[str, Accelerator], *, end: datetime) -> Iterato
                 memory_bytes=int((5.5 if shared else 9.8) * GIB),
                 sm_ratio=0.09 if shared else 0.41,
                 share_method="process_utilization",
-                container_id=f"{number:064x}",
-                pod_uid=f"00000000-0000-4000-8000-{number:012d}",
+                container_id=identity,
+                pod_uid=f"{identity[:8]}-{identity[8:12]}-4{identity[13:16]}-8{identity[17:20]}-{identity[20:32]}",
                 model_name=copy.service.model_name,
                 first_seen_at=end - timedelta(days=2),
                 last_seen_at=end,
