@@ -156,25 +156,24 @@ def finer_wins(instants: Instants, *, step: float = 0.0, level: int = 0) -> Inst
     step, level: the database has added rows of this level up to this step. They stand where nothing finer was asked for,
     and may reach over a coarser row's stretch by up to their length.
     """
-    instants = instants.taken(instants.weights > 0)
-    present = [found for found in np.unique(instants.levels) if found > ADDED_UP]
-    kept = np.ones(len(instants.times), dtype=bool)
-    for coarse in present:
-        rows = np.flatnonzero(instants.levels == coarse)
-        finer = (instants.levels < coarse) & ((instants.levels != ADDED_UP) | (coarse > level))
-        kept[rows] = ~touched(instants.taken(finer), instants.taken(rows), float(coarse), step if coarse > level else 0.0)
-    return instants.taken(kept)
+    measured = instants.weights > 0
+    kept = measured.copy()
+    for coarse in np.unique(instants.levels[instants.levels > ADDED_UP]):
+        rows = np.flatnonzero(measured & (instants.levels == coarse))
+        finer = measured & (instants.levels < coarse) & ((instants.levels != ADDED_UP) | (coarse > level))
+        kept[rows] = ~touched(instants, np.flatnonzero(finer), rows, float(coarse), step if coarse > level else 0.0)
+    return instants if kept.all() else instants.taken(kept)
 
 
-def touched(finer: Instants, coarse: Instants, width: float, finer_width: float) -> Mask:
+def touched(instants: Instants, finer: Ints, coarse: Ints, width: float, finer_width: float) -> Mask:
     """For each coarse row: does a finer one of the same entity reach into (time - width, time]?"""
-    if not len(finer.times):
-        return np.zeros(len(coarse.times), dtype=bool)
-    base = min(finer.times.min(), coarse.times.min()) - width
-    stride = max(finer.times.max(), coarse.times.max()) - base + finer_width + 1.0
+    if not len(finer) or not len(coarse):
+        return np.zeros(len(coarse), dtype=bool)
+    base = instants.times.min() - width
+    stride = instants.times.max() - base + finer_width + 1.0
     reach = finer_width - 1e-3 if finer_width else 0.0
-    known = np.sort(finer.places * stride + (finer.times - base))
-    ends = coarse.places * stride + (coarse.times - base)
+    reached = instants.places * stride + (instants.times - base)
+    known, ends = np.sort(reached[finer]), reached[coarse]
     found: Mask = np.searchsorted(known, ends + reach, side="right") > np.searchsorted(known, ends - width, side="right")
     return found
 

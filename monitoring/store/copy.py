@@ -99,14 +99,24 @@ def columns_fetch(query: str, columns: Mapping[str, str]) -> dict[str, NDArray[A
 
     `real[]` columns come as one flat array of all elements, row after row: select their length beside them.
     """
-    glued = ", ".join(f"string_agg({send_expression(name, kind)}, ''::bytea)" for name, kind in columns.items())
+    return tables_fetch([(query, columns)])[0]
+
+
+def tables_fetch(tables: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, NDArray[Any]]]:
+    """Several queries in one round trip, each with columns of its own."""
+    glued = ", ".join(f"(SELECT {glue_sql(columns)} FROM ({query}) AS q) AS t{place}" for place, (query, columns) in enumerate(tables))
     with (
         connection.cursor() as cursor,
         connection.wrap_database_errors,
-        cursor.copy(f"COPY (SELECT {glued} FROM ({query}) AS q) TO STDOUT (FORMAT BINARY)") as copy,
+        cursor.copy(f"COPY (SELECT * FROM {glued}) TO STDOUT (FORMAT BINARY)") as copy,
     ):
         reply = b"".join(copy)
-    return dict(zip(columns, fields_parse(reply, list(columns.values())), strict=True))
+    fields = iter(fields_parse(reply, [kind for _, columns in tables for kind in columns.values()]))
+    return [{name: next(fields) for name in columns} for _, columns in tables]
+
+
+def glue_sql(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"string_agg({send_expression(name, kind)}, ''::bytea)" for name, kind in columns.items())
 
 
 def send_expression(name: str, kind: str) -> str:

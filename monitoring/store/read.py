@@ -1,5 +1,6 @@
 """Reading: which tables hold a window, and one query that brings the rows of all of them."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from monitoring.catalog.columns import COLUMNS
 from monitoring.catalog.records import Entity, Fold, Latency
-from monitoring.store.copy import columns_fetch
+from monitoring.store.copy import columns_fetch, tables_fetch
 from monitoring.store.histograms import StoredHistograms, histograms_fetch
 from monitoring.store.records import Floats, Ints
 from monitoring.store.schema import (
@@ -168,19 +169,28 @@ def quads_fetch(
     entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], versions: Sequence[int] | None = None
 ) -> Quads:
     """One query. ids must not be empty."""
-    kinds = {"time": "timestamptz", "level": "integer"} | {f"{name}_{part}": "real" for name in columns for part in PARTS}
     # What is the same in each row is not sent.
-    kinds |= {"id": "integer"} if len(ids) > 1 else {}
-    kinds |= {"version_id": "integer"} if versioned(entity) else {}
-    got = columns_fetch(quads_sql(entity, ids, columns, pieces, versions), kinds)
+    keys = {"time": "timestamptz"} | ({"id": "integer"} if len(ids) > 1 else {}) | ({"version_id": "integer"} if versioned(entity) else {})
+    tables = []
+    for piece in pieces:
+        sent = PARTS if piece.level is not RAW else ("sum",)
+        kinds = keys | {f"{name}_{part}": "real" for name in columns for part in sent}
+        tables.append((quads_sql(entity, ids, columns, [piece], versions), kinds))
+    found = [quads_of(got, piece, columns, ids) for got, piece in zip(tables_fetch(tables), pieces, strict=True)]
+    return functools.reduce(quads_joined, found)
+
+
+def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str], ids: Sequence[int] | Ints) -> Quads:
     same = np.zeros(len(got["time"]), dtype=np.int64)
-    raw = got["level"] == 0
     parts = {}
     for name in columns:
-        count, total, low, high = (got[f"{name}_{part}"] for part in PARTS)
-        count = np.where(raw, np.isfinite(total), np.nan_to_num(count))
-        parts[name] = (count, total, np.where(raw, total, low), np.where(raw, total, high))
-    return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], got["level"], parts)
+        total = got[f"{name}_sum"]
+        if piece.level is RAW:
+            parts[name] = (np.isfinite(total).astype(np.float64), total, total, total)
+        else:
+            parts[name] = (np.nan_to_num(got[f"{name}_count"]), total, got[f"{name}_min"], got[f"{name}_max"])
+    level = ADDED_UP if piece.step else piece.level.seconds
+    return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], same + level, parts)
 
 
 def quads_joined(one: Quads, other: Quads) -> Quads:
