@@ -5,11 +5,12 @@ import json
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.catalog.columns import ACCELERATOR
+from monitoring.catalog.columns import ACCELERATOR, NODE
 
 STEP = 15.0
 COLUMNS = tuple(column.name for column in ACCELERATOR if column.name not in ("xid_code",))[:25]
@@ -45,9 +46,16 @@ def bulks(rng: np.random.Generator, *, agents: int, requests: int, instants: int
     return out
 
 
-def columns_body(bulk: Bulk) -> bytes:
-    entities = [{"kind": "accelerator", "key": bulk.uuid(card), "model_name": "H100", "position": card} for card in range(CARDS)]
-    columns = {name: np.round(bulk.values[number].astype(float), 3).tolist() for number, name in enumerate(COLUMNS)}
+def columns_body(bulk: Bulk, *, node_too: bool = False) -> bytes:
+    entities: list[dict[str, Any]] = [
+        {"kind": "accelerator", "key": bulk.uuid(card), "model_name": "H100", "position": card} for card in range(CARDS)
+    ]
+    columns: dict[str, list[Any]] = {name: np.round(bulk.values[number].astype(float), 3).tolist() for number, name in enumerate(COLUMNS)}
+    if node_too:
+        entities.append({"kind": "node", "key": f"node-{bulk.agent:04d}"})
+        own = np.round(bulk.values[: len(NODE), 0].astype(float), 3).tolist()
+        columns = {name: [*lists, None] for name, lists in columns.items()}
+        columns |= {column.name: [*columns.get(column.name, [None] * CARDS)[:CARDS], own[at]] for at, column in enumerate(NODE)}
     agent = {"node": f"node-{bulk.agent:04d}", "version": "0.1.0", "interval_seconds": STEP}
     body = {
         "agent": agent,

@@ -167,6 +167,8 @@ def shape_check(body: Body, *, limits: Limits) -> None:
         raise Unreadable(f"agent.node needs 1 to 253 characters, got {len(body.agent.node)}")
     if len(body.entities) > limits["ingest_entities_per_batch"]:
         raise TooMuch(f"a batch may hold {limits['ingest_entities_per_batch']:g} entities, got {len(body.entities)}")
+    if len(body.processes or ()) > limits["ingest_entities_per_batch"]:
+        raise TooMuch(f"a batch may hold {limits['ingest_entities_per_batch']:g} processes, got {len(body.processes or ())}")
     if len({(one.kind, one.key) for one in body.entities}) < len(body.entities):
         raise Unreadable("an entity stands twice in the batch")
     if any(later <= earlier for earlier, later in zip(body.times, body.times[1:], strict=False)):

@@ -87,12 +87,15 @@ def batch_store(push: Push, *, known: Known, verdicts: Verdicts) -> Outcome | No
     verdicts = replace(verdicts, errors=[*verdicts.errors])
     cells = cells_allowed(push, known=known, verdicts=verdicts)
     rows = rows_of(push, cells, known=known, verdicts=verdicts)
-    try:
-        return rows_store(push, rows, known=known, verdicts=verdicts, straight=not known.mixed)
-    except IntegrityError:  # rows that are there already, or a partition that is missing
-        known.processes = known.lost = None
-        push_partitions(rows)
-        return rows_store(push, rows, known=known, verdicts=verdicts, straight=False)
+    straight = not known.mixed
+    while straight:
+        try:
+            return rows_store(push, rows, known=known, verdicts=verdicts, straight=True)
+        except IntegrityError:  # a partition that is missing, or rows that are there already
+            known.processes = known.lost = None
+            straight = push_partitions(rows) > 0
+    push_partitions(rows)
+    return rows_store(push, rows, known=known, verdicts=verdicts, straight=False)
 
 
 def cells_allowed(push: Push, *, known: Known, verdicts: Verdicts) -> Cells:

@@ -88,10 +88,9 @@ def late_mark(batch: Batch, *, filled: float | None) -> None:
         DirtyWindow.objects.bulk_create(late_windows(batch.family, FIVE_MINUTES, batch.times[late], batch.columns[batch.keys[0]][late]))
 
 
-def push_partitions(rows: Sequence[Rows]) -> None:
-    """Make the missing partitions of these rows."""
-    for one in rows:
-        partitions_ensure(one.entity, RAW, spans_of(RAW, one.times))
+def push_partitions(rows: Sequence[Rows]) -> int:
+    """Make the missing partitions of these rows; how many there were."""
+    return sum(partitions_ensure(one.entity, RAW, spans_of(RAW, one.times)) for one in rows)
 
 
 def agent_count_duplicates(agent: int, *, duplicate: int) -> None:
