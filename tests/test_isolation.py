@@ -359,6 +359,7 @@ def test_lists_hold_exactly_the_own_rows(knocks: World, role: str) -> None:
 
 OWNED = {
     *("Deployment", "Version", "Replica", "Placement", "Event", "Slo", "Node", "Accelerator"),
+    *("Agent", "AgentGap", "AcceleratorProcess"),
     *("Team", "Membership", "Invite", "Key", "TeamRule", "Source", "ImportRun", "ImportChunk", "AuditEvent", "DeploymentStatus"),
 }
 READS = {
@@ -381,20 +382,21 @@ HANGS_ON = {"deployment", "deployment__in", "replica__deployment", "replica__dep
 EXCUSED: dict[str, str] = {
     "api/people.py:validate_name": "a team's name is unique over all teams",
     "dashboards/forms/people.py:clean_name": "the same in the form",
-    "dashboards/checklist.py:checklist_load": "Setup, for admins only",
     "dashboards/agent_rows.py:capabilities_seen": "of agents taken by agents_for; the accelerators named in it are scoped",
     "dashboards/agents.py:agent_forget": "the agent taken by agent_get, for admins only",
+    "dashboards/checklist.py:checklist_load": "Setup, for admins only",
     "dashboards/deployment.py:placed_replicas": "hangs on replicas of a deployment taken through access",
     "dashboards/deployment_edit.py:team_change": "an update of the deployment taken by deployment_edit_get",
     "dashboards/evidence.py:placed_accelerators": "ids come from placements of a deployment taken through access",
     "dashboards/fleet.py:hardware_words": "ids come from deployments_for",
+    "dashboards/hardware_facts.py:processes_load": "a count on accelerators taken through access; names come from processes_for",
     "dashboards/imports.py:retry": "locks the source of a run taken by import_get",
     "dashboards/keys.py:key_rotate": "an update of the key taken by key_get",
     "dashboards/sources.py:page_facts": "a count on the page of a source, for admins only",
     "dashboards/sources.py:source_delete": "a count on the page of a source, for admins only",
+    "dashboards/status.py:agents_load": "counts of agents, nothing of a team",
     "dashboards/status.py:sources_load": "names, states and counts of sources, which Status shows to everybody",
     "dashboards/status.py:work_load": "counts of work, nothing of a team",
-    "dashboards/status.py:agents_load": "counts of agents, nothing of a team",
     "dashboards/team_rules.py:candidates": "rules, for admins only",
     "dashboards/team_rules.py:rule_keep": "rules, for admins only",
 }
