@@ -109,12 +109,13 @@ def work(config: Config, *, once: bool) -> int:
     log.info("headroom-agent %s on %s: reads each %g s, sends each %g s to %s", version(), config.node, *times_of(config), config.url)
     if config.url.startswith("http://"):
         log.warning("the address is http, so the key travels in the clear; use https beyond this machine")
-    ending = threading.Event()
-    sending = threading.Thread(target=sender.run, args=(ending,), name="sender", daemon=True)
+    ending, drained = threading.Event(), threading.Event()
+    sending = threading.Thread(target=sender.run, args=(drained,), name="sender", daemon=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: ending.set())
     sending.start()
     agent.run(ending)
+    drained.set()  # only now, so that its last try takes the last reading along
     sending.join(LAST_SEND_SECONDS)
     end(agent)
     log.info("ended; %d readings wait in %s", spool.waiting(), config.spool)

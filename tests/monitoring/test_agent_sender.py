@@ -178,6 +178,8 @@ def test_a_lost_answer_doubles_nothing(stage: tuple[Stage, Sender], request: pyt
     count = len(made.ingest.times)
     assert made.ingest.requests > losses and sender.counts.failures >= losses // 2  # each loss on a kept connection is two requests
     assert len(made.ingest.samples) == count * 6  # six values a reading, each once
+    sent = sum(len(row) for body in made.ingest.bodies for rows in body["columns"].values() for row in rows)
+    assert sent > len(made.ingest.samples)  # the twin: a server that forgot (entity, time) would have more
     assert made.spool.waiting() <= 4 and made.ingest.times == [START + 15.0 * number for number in range(1, count + 1)]
 
 
