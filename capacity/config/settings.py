@@ -290,7 +290,11 @@ SPECTACULAR_SETTINGS = {
         "ActorKind": ["person", "key"],
         "AgentState": "monitoring.models.AgentState",
     },
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "capacity.api.schema.problems_add"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "monitoring.api.ingest_schema.schemas_add",
+        "capacity.api.schema.problems_add",
+    ],
 }
 
 # --- Celery ----------------------------------------------------------------------------------------------------------

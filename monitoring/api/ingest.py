@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from monitoring.agents import KeyEnded, Unreadable, batch_receive, body_read, limits_get
 from monitoring.api.ingest_body import BodyRefused, body_bytes, headers_check, length_check
 from monitoring.api.ingest_keys import Sender, quota_wait, sender_find, sender_forget
+from monitoring.api.ingest_schema import described
 from monitoring.api.problems import problem_response
 from monitoring.api.writing import json_write
 from monitoring.models import Scope
@@ -43,7 +44,7 @@ class Ingest(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Past REST framework, whose order of checks is another one and which would cost as much as the rest."""
         try:
-            return answer(request)
+            return self.post(request)
         except Refused as refused:
             return refusal(request, refused)
         except (BodyRefused, Unreadable) as unreadable:
@@ -54,6 +55,11 @@ class Ingest(APIView):
             log.error("ingest: database away", error=str(error).strip()[:300])
             text = "The database does not take this at the moment. Nothing is lost; send it again in a few seconds."
             return refusal(request, Refused(503, text, headers={"Retry-After": str(AGAIN_SECONDS)}))
+
+    @described
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Push a batch of measurements: instants once, a column of values for each quantity."""
+        return answer(request)
 
 
 def answer(request: HttpRequest) -> HttpResponse:
