@@ -1,10 +1,9 @@
 """Sources, their imports, and the private addresses Headroom may call: for admins of the install."""
 
 import re
-import ssl
+from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
-from urllib.parse import urlsplit
 
 import django_filters
 from django.db import transaction
@@ -31,12 +30,23 @@ from monitoring.access import (
 )
 from monitoring.api.problems import Conflict
 from monitoring.models import AllowedAddress, Auth, ChunkState, Cluster, ImportRun, RunState, Source
-from monitoring.sources import import_pause, import_resume, import_start, source_test
+from monitoring.sources import (
+    HEADER_NAME,
+    LONGEST_IMPORT_DAYS,
+    SELECTOR,
+    STEPS,
+    certificate_clean,
+    credentials_missing,
+    header_clean,
+    import_pause,
+    import_resume,
+    import_start,
+    selector_clean,
+    source_test,
+    url_clean,
+)
 
 OPEN = (RunState.WAITING, RunState.RUNNING, RunState.PAUSED)
-MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
-SELECTOR = rf"\s*{MATCHER}\s*(?:,\s*{MATCHER}\s*)*,?\s*"
-LONGEST_IMPORT_DAYS = 400
 
 
 class SourceShape(serializers.ModelSerializer[Source]):
@@ -72,8 +82,8 @@ class SourceBody(StrictModel):
     selector = serializers.RegexField(
         re.compile(SELECTOR), max_length=500, required=False, allow_blank=True, help_text='Label matchers, e.g. cluster="prod".'
     )
-    header_name = serializers.RegexField(re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*"), max_length=100, required=False, allow_blank=True)
-    step_seconds = serializers.ChoiceField(choices=[15, 30, 60, 120, 300], required=False)
+    header_name = serializers.RegexField(re.compile(HEADER_NAME), max_length=100, required=False, allow_blank=True)
+    step_seconds = serializers.ChoiceField(choices=list(STEPS), required=False)
 
     class Meta:
         model = Source
@@ -81,39 +91,32 @@ class SourceBody(StrictModel):
         extra_kwargs = {"tls_ca": {"max_length": 100_000}}
 
     def validate_url(self, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
-            raise serializers.ValidationError("write it like https://prometheus.example.com:9090, without user, ? and #")
-        return url.rstrip("/")
+        return worded(url_clean, url)
 
     def validate_selector(self, selector: str) -> str:
-        return whole_match(SELECTOR, selector, 'write label matchers like cluster="prod", env=~"live|test"')
+        return worded(selector_clean, selector)
 
     def validate_header_name(self, name: str) -> str:
-        return whole_match(r"[A-Za-z0-9][A-Za-z0-9-]*", name, "a header name has letters, digits and dashes, e.g. X-Scope-OrgID")
+        return worded(header_clean, name)
 
     def validate_tls_ca(self, pem: str) -> str:
-        if pem:
-            try:
-                ssl.create_default_context().load_verify_locations(cadata=pem)
-            except (ssl.SSLError, ValueError):
-                raise serializers.ValidationError("no certificate in PEM can be read here") from None
-        return pem
+        return worded(certificate_clean, pem)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        auth = attrs.get("auth", getattr(self.instance, "auth", Auth.NONE))
+        told = {name: attrs.get(name, getattr(self.instance, name, "")) for name in ("auth", "username", "header_name")}
+        auth = told.pop("auth") or Auth.NONE
         kept = getattr(self.instance, "secret", "") and auth == getattr(self.instance, "auth", "")
-        if auth != Auth.NONE and not attrs.get("secret") and not kept:
-            raise serializers.ValidationError({"secret": [f"auth {auth} needs a secret"]})
-        if auth == Auth.HEADER and not attrs.get("header_name", getattr(self.instance, "header_name", "")):
-            raise serializers.ValidationError({"header_name": ["auth header needs header_name"]})
+        if missing := credentials_missing(auth, **told, secret=bool(kept or attrs.get("secret"))):
+            raise serializers.ValidationError({name: [sentence] for name, sentence in missing.items()})
         return attrs
 
 
-def whole_match(pattern: str, text: str, advice: str) -> str:
-    if text and not re.fullmatch(pattern, text):
-        raise serializers.ValidationError(advice)
-    return text
+def worded(clean: Callable[[str], str], text: str) -> str:
+    """The rule's own sentence as the field's error."""
+    try:
+        return clean(text)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
 
 
 class SourceList(generics.ListAPIView[Source]):

@@ -12,9 +12,29 @@ from monitoring.sources.diagnosis import Missing, missing_metrics
 from monitoring.sources.discover import inventory_discover
 from monitoring.sources.imports import chunk_run, import_claim, import_pause, import_resume, import_start
 from monitoring.sources.poll import Polled, source_poll, sources_due
+from monitoring.sources.rules import (
+    HEADER_NAME,
+    LONGEST_IMPORT_DAYS,
+    SELECTOR,
+    STEPS,
+    certificate_clean,
+    credentials_missing,
+    header_clean,
+    selector_clean,
+    url_clean,
+)
 from monitoring.sources.teams import team_assign, team_rules_apply
 
 __all__ = [
+    "HEADER_NAME",
+    "LONGEST_IMPORT_DAYS",
+    "SELECTOR",
+    "STEPS",
+    "certificate_clean",
+    "credentials_missing",
+    "header_clean",
+    "selector_clean",
+    "url_clean",
     "Finding",
     "Missing",
     "Polled",

@@ -1,29 +1,21 @@
 """The form of a source: address, credentials, selector; errors with a valid example."""
 
-import re
-import ssl
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from django import forms
 
 from monitoring.access import secret_encrypt
 from monitoring.models import Auth, Cluster, Source
+from monitoring.sources import LONGEST_IMPORT_DAYS, STEPS, certificate_clean, credentials_missing, header_clean, selector_clean, url_clean
 
-STEPS = ((15, "15 s"), (30, "30 s"), (60, "1 min"), (120, "2 min"), (300, "5 min"))
-# Pasted from the browser's address bar or from a Grafana data source.
-PAGE_ENDINGS = ("/graph", "/query", "/targets", "/classic/graph", "/api/v1/query", "/api/v1")
-MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
-SELECTOR = re.compile(rf"\s*{MATCHER}\s*(?:,\s*{MATCHER}\s*)*,?\s*")
-HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-NEEDS = {
-    Auth.BASIC: (("username", "Enter the user name."), ("new_secret", "Enter the password.")),
-    Auth.BEARER: (("new_secret", "Enter the token, without the word Bearer."),),
-    Auth.HEADER: (
-        ("header_name", "Enter the name of the header, e.g. X-Scope-OrgID."),
-        ("new_secret", "Enter the value of the header."),
-    ),
-}
+
+def worded(clean: Callable[[str], str], text: str) -> str:
+    """The rule's own sentence as the field's error."""
+    try:
+        return clean(text)
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from error
 
 
 class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -48,7 +40,11 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Kept encrypted; only its last four characters are ever shown again.",
     )
     step_seconds = forms.TypedChoiceField(
-        label="Step", choices=STEPS, coerce=int, initial=60, help_text="One row per step is kept; not shorter than the scrape interval."
+        label="Step",
+        choices=tuple(STEPS.items()),
+        coerce=int,
+        initial=60,
+        help_text="One row per step is kept; not shorter than the scrape interval.",
     )
 
     class Meta:
@@ -70,36 +66,29 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["cluster_name"].initial = self.instance.cluster.name
 
     def clean_url(self) -> str:
-        return url_clean(self.cleaned_data["url"])
+        return worded(url_clean, self.cleaned_data["url"])
 
     def clean_selector(self) -> str:
-        selector: str = self.cleaned_data["selector"].strip().removeprefix("{").removesuffix("}").strip()
-        if selector and not SELECTOR.fullmatch(selector):
-            raise forms.ValidationError('This is not a list of label matchers. A valid one: cluster="prod", env=~"live|test"')
-        return selector
+        return worded(selector_clean, self.cleaned_data["selector"])
 
     def clean_tls_ca(self) -> str:
-        pem: str = self.cleaned_data["tls_ca"].strip()
-        if pem:
-            try:
-                ssl.create_default_context().load_verify_locations(cadata=pem)
-            except (ssl.SSLError, ValueError) as error:
-                raise forms.ValidationError("No certificate can be read here. It starts with -----BEGIN CERTIFICATE-----.") from error
-        return pem
+        return worded(certificate_clean, self.cleaned_data["tls_ca"])
 
     def clean_header_name(self) -> str:
-        name: str = self.cleaned_data["header_name"].strip()
-        if name and not HEADER_NAME.fullmatch(name):
-            raise forms.ValidationError("A header name has letters, digits and dashes, e.g. X-Scope-OrgID.")
-        return name
+        return worded(header_clean, self.cleaned_data["header_name"])
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         auth = cleaned.get("auth", Auth.NONE)
         kept = bool(self.instance.secret) and auth == self.initial.get("auth")
-        for name, sentence in NEEDS.get(auth, ()):
-            if not cleaned.get(name) and name not in self.errors and not (name == "new_secret" and kept):
-                self.add_error(name, sentence)
+        missing = credentials_missing(
+            auth,
+            username=cleaned.get("username", ""),
+            header_name=cleaned.get("header_name", "") or ("x" if "header_name" in self.errors else ""),
+            secret=kept or bool(cleaned.get("new_secret")),
+        )
+        for name, sentence in missing.items():
+            self.add_error("new_secret" if name == "secret" else name, sentence)
         return cleaned
 
     def source(self) -> Source:
@@ -122,23 +111,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         return source
 
 
-def url_clean(url: str) -> str:
-    """The base address: no page of the user interface, no credentials, no query."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https"):
-        raise forms.ValidationError("Only http and https addresses can be asked, e.g. https://prometheus.example.com.")
-    if parts.username or parts.password:
-        raise forms.ValidationError("Leave user and password out of the address; there are fields for them below.")
-    path = parts.path.rstrip("/")
-    for ending in PAGE_ENDINGS:
-        if path.endswith(ending):
-            path = path.removesuffix(ending)
-            break
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-
-
 class ImportForm(forms.Form):
-    days = forms.IntegerField(min_value=1, max_value=90, initial=28)
+    days = forms.IntegerField(min_value=1, max_value=LONGEST_IMPORT_DAYS, initial=28)
 
 
 class AllowForm(forms.Form):
