@@ -75,7 +75,8 @@ class TestOne:
         assert line.mean[0] == pytest.approx((100 + 1 + 58 * 10) / 60)
 
     @pytest.mark.parametrize(
-        ("hours", "points", "table"), [(24, 500, "sample"), (24, 288, "5m"), (240, 1000, "5m"), (720, 1000, "15m"), (720, 720, "1h"), (24 * 365, 365, "1d")]
+        ("hours", "points", "table"),
+        [(24, 500, "sample"), (24, 288, "5m"), (240, 1000, "5m"), (720, 1000, "15m"), (720, 720, "1h"), (24 * 365, 365, "1d")],
     )
     def test_it_reads_the_coarsest_table_that_answers(self, hours: float, points: int, table: str) -> None:
         rows_write(make_rows(minutes(1, 60), requests_per_second=1), overwrite=True)

@@ -35,7 +35,8 @@ def install(name: str, place: Path) -> None:
     run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)])
     python = str(place / "bin" / "python")
     # Compiled once: Ray gives its helpers 15 s to start, which uncompiled imports on a busy machine exceed.
-    run([*uv, "pip", "install", "--system-certs", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", "-r", str(lock_path(name))])
+    words = ["pip", "install", "--system-certs", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", "-r"]
+    run([*uv, *words, str(lock_path(name))])
 
 
 def run(command: list[str]) -> None:
