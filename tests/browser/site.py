@@ -142,7 +142,7 @@ def page_addresses() -> dict[str, str]:
         pages["node-agent"] = f"/nodes/{agent.node_id}/"
         pages["accelerator-agent"] = f"/accelerators/{Accelerator.objects.filter(node=agent.node_id, position=3)[0].pk}/"
     if agent := Agent.objects.filter(waiting_count__gt=0).first():
-        pages["node-late"] = f"/nodes/{agent.node_id}/?from=now-24h&to=now"
+        pages["node-late"] = f"/nodes/{agent.node_id}/?from=now-7d&to=now"
     if team := Team.objects.first():
         pages["team"] = f"/teams/{team.pk}/"
     return pages
