@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read bench-ingest test-servers chaos
+.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest test-servers chaos
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -40,6 +40,9 @@ bench-read: ## charts and pages beside Debian's Prometheus
 
 bench-ingest: ## the ingest door beside Prometheus remote write and a DRF door
 	@$(DEV) bench.ingest
+
+bench-agent: ## CPU and memory of the agent on a fake NVML of 8 GPUs
+	@$(DEV) bench.agent
 
 test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
 	@$(DEV) pytest tests/servers --all-servers

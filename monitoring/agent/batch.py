@@ -62,7 +62,7 @@ def entity_of(reading: Reading) -> Entity:
         "position": reading.position,
         "profile": reading.profile,
         "memory_bytes": int(reading.values.get("gpu_memory_total_bytes", 0)),
-        "lost": reading.lost,
+        "lost": reading.lost[:200],
     }
 
 

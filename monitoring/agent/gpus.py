@@ -212,6 +212,7 @@ class Gpus:
     census: Census = field(default_factory=Census)
     xid: XidWatch = field(default_factory=XidWatch)
     trouble: str = ""  # why there are none, or not all, in words
+    no_driver: bool = False  # a host without NVIDIA's library at all: nothing is wrong with it
     gpus: list[Gpu] = field(default_factory=list)
     lost: dict[str, Reading] = field(default_factory=dict)  # UUID -> what is said of it while it is away
     memories: dict[str, Memory] = field(default_factory=dict)
@@ -250,7 +251,9 @@ class Gpus:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             self.trouble = f"NVML does not answer: {error}"
+            self.no_driver = getattr(error, "value", None) == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
             return False
+        self.no_driver = False
         self.gpus, silent = [], []
         for position in range(count):
             found = self.gpu_at(position)

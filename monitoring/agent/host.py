@@ -5,7 +5,7 @@ Source: proc(5), Documentation/accounting/psi.rst of the kernel. A file that is 
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,12 +100,11 @@ class Host:
     def file_systems(self) -> dict[str, float]:
         """Used and total bytes over real file systems, each device once."""
         sizes = {}
-        for line in (self.text("proc/1/mounts") or self.text("proc/self/mounts")).splitlines():
-            device, mount, kind = line.split()[:3]
-            if kind in UNREAL_FILE_SYSTEMS or device in sizes or not device.startswith("/"):
+        for device, place in self.mounts():
+            if device in sizes:
                 continue
             try:
-                found = os.statvfs(self.root / mount.replace("\\040", " ").lstrip("/"))
+                found = os.statvfs(place)
             except OSError:
                 continue
             sizes[device] = (found.f_frsize * (found.f_blocks - found.f_bfree), found.f_frsize * found.f_blocks)
@@ -115,6 +114,19 @@ class Host:
             "disk_used_bytes": float(sum(used for used, _ in sizes.values())),
             "disk_total_bytes": float(sum(all_ for _, all_ in sizes.values())),
         }
+
+    def mounts(self) -> Iterator[tuple[str, Path]]:
+        """(device, where this process sees it). Who may not read the first process's list has its own, where `root` is a mount."""
+        of_host = self.text("proc/1/mounts")
+        for line in (of_host or self.text("proc/self/mounts")).splitlines():
+            device, mount, kind = line.split()[:3]
+            if kind in UNREAL_FILE_SYSTEMS or not device.startswith("/"):
+                continue
+            place = Path(mount.replace("\\040", " "))
+            if of_host:
+                yield device, self.root / place.relative_to("/")
+            elif place.is_relative_to(self.root):
+                yield device, place
 
 
 RATES = {

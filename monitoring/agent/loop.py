@@ -89,8 +89,11 @@ class Agent:
         )
         self.trouble_log()
 
+    def trouble(self) -> str:
+        return "; ".join(text for text in (self.spool.trouble, "" if self.gpus.no_driver else self.gpus.trouble) if text)
+
     def trouble_log(self) -> None:
-        said = "; ".join(text for text in (self.spool.trouble, self.gpus.trouble) if text)
+        said = self.trouble()
         if said != self.said:
             log.warning("%s", said or "the trouble is over")
         self.said = said
@@ -124,7 +127,7 @@ def host_facts(values: Mapping[str, float], readings: list[Reading], gpus: Gpus)
         "memory_bytes": int(values.get("memory_total_bytes", 0)),
         "driver_version": gpus.driver_version,
         "cuda_version": gpus.cuda_version,
-        "gpu_trouble": gpus.trouble,
+        "no_driver": gpus.no_driver,
     }
     facts = {f"{reading.key} {name}": value for reading in readings for name, value in reading.facts.items()}
     return {**{name: value for name, value in found.items() if value}, **facts}

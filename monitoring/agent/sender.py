@@ -23,6 +23,7 @@ REFUSED_SECONDS = 300.0  # between two tries with a key or an address that is no
 RETRIED = {408, 425, 429}
 PARKED = {400, 413, 415, 422}
 SKEW_SAID_SECONDS = 120.0
+TROUBLE_LETTERS = 500
 
 
 class DoorLike(Protocol):
@@ -40,6 +41,8 @@ class Source(Protocol):
     def heard(self) -> None: ...
 
     def processes(self) -> list[dict[str, Any]]: ...
+
+    def trouble(self) -> str: ...
 
 
 @dataclass
@@ -122,7 +125,7 @@ class Sender:
             "waiting": left,
             "bytes": self.spool.size if left else 0,
             "oldest": self.spool.oldest_time() if left else None,
-            "trouble": "; ".join(text for text in (self.spool.trouble, self.skew_trouble()) if text),
+            "trouble": "; ".join(text for text in (self.source.trouble(), self.skew_trouble()) if text)[:TROUBLE_LETTERS],
         }
         news = self.source.news()
         content = {

@@ -40,6 +40,28 @@ def test_the_second_reading_has_rates_of_real_devices_only(tmp_path: Path) -> No
     assert values["cpu_pressure_ratio"] == 0.025
 
 
+def test_disks_are_those_of_the_host_as_seen_below_the_root(tmp_path: Path) -> None:
+    proc_write(tmp_path, user=1, idle=1, rx=1, read=1)
+    (tmp_path / "proc/1/net").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "proc/1/mounts").write_text("/dev/sda1 /data ext4 rw 0 0\n/dev/sda1 /again ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n")
+    (tmp_path / "proc/1/net/dev").write_text(NET.format(rx=5000))
+    host = Host(tmp_path)
+    host.read(monotonic=1.0)
+    (tmp_path / "proc/1/net/dev").write_text(NET.format(rx=6000))
+    values = host.read(monotonic=2.0)
+    assert values["disk_total_bytes"] > values["disk_used_bytes"] > 0
+    assert values["network_receive_bytes_per_second"] == 1000.0  # of the host, not of the container
+
+
+def test_without_the_hosts_list_only_what_is_mounted_below_the_root_counts(tmp_path: Path) -> None:
+    proc_write(tmp_path, user=1, idle=1, rx=1, read=1)
+    (tmp_path / "proc/self").mkdir()
+    (tmp_path / "proc/self/mounts").write_text(f"/dev/sda1 /etc/hosts ext4 rw 0 0\n/dev/sdb1 {tmp_path} ext4 rw 0 0\n")
+    host = Host(tmp_path)
+    assert [place for _, place in host.mounts()] == [tmp_path]
+
+
 def test_a_counter_that_went_back_gives_no_rate(tmp_path: Path) -> None:
     host = Host(tmp_path)
     proc_write(tmp_path, user=100, idle=800, rx=1000, read=10)

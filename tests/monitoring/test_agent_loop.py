@@ -2,9 +2,11 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 
 from monitoring.agent.door import Reply
@@ -109,6 +111,23 @@ def test_facts_are_told_on_start_on_change_and_hourly(nvml: FakeNvml, tmp_path: 
     assert list(agent.news()) == ["host"]
     clock.now += NEWS_SECONDS
     assert set(agent.news()) == {"host", "capabilities"}
+
+
+def test_a_host_without_a_driver_is_not_in_trouble_and_a_broken_driver_is(
+    nvml: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = agent_at(tmp_path, nvml, Clock(1_795_322_400.0))
+    for code, words in ((pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, ""), (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "NVML does not answer")):
+        monkeypatch.setattr(pynvml, "nvmlInit", raising(pynvml.NVMLError(code)))
+        agent.read(1_795_322_400.0)
+        assert agent.trouble().startswith(words) and bool(agent.trouble()) == bool(words)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
 
 
 class ClientDoor:

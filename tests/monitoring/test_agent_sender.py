@@ -48,6 +48,9 @@ class Words:
     def processes(self) -> list[dict[str, Any]]:
         return [{"pid": 1}]
 
+    def trouble(self) -> str:
+        return "x" * 900
+
 
 @dataclass
 class Stage:
@@ -124,6 +127,7 @@ def test_a_body_is_as_agreed(stage: tuple[Stage, Sender]) -> None:
     made, _ = stage
     made.run(100.0)
     body = made.ingest.bodies[-1]
+    assert len(body["agent"]["spool"]["trouble"]) == 500  # the door takes no long texts
     assert body["agent"]["node"] == "gpu-7" and body["agent"]["spool"]["waiting"] == 0
     assert body["entities"][0] == {"kind": "node", "key": "gpu-7"}
     assert body["entities"][1]["model_name"] == "H100" and body["processes"] == [{"pid": 1}]
