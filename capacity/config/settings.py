@@ -118,6 +118,13 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
 ]
 
+# What a push to /api/v1/ingest passes: it has no session, no cookie and no page.
+INGEST_MIDDLEWARE = [
+    "capacity.config.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "capacity.config.middleware.DatabaseAwayMiddleware",
+]
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -216,6 +223,7 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 
 COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_ENGINE = "monitoring.access.sessions"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}headroom_session"
 SESSION_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True

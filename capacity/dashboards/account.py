@@ -3,7 +3,7 @@
 from zoneinfo import available_timezones
 
 from django.contrib.auth import logout
-from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -13,6 +13,7 @@ from capacity.dashboards.forms.people import AccountForm
 from capacity.dashboards.pages import zone_of
 from capacity.dashboards.replies import guarded, show, snapshot, toast
 from monitoring.access import actor_of, audit, memberships_for, person_require
+from monitoring.models import User, UserSession
 
 THEMES = (("", "As the system"), ("light", "Light"), ("dark", "Dark"))
 YEAR_SECONDS = 365 * 86400
@@ -38,7 +39,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "themes": THEMES,
         "theme_now": request.COOKIES.get("theme", ""),
         "memberships": memberships_for(actor).filter(user=user),
-        "sessions": len(sessions_of(user.pk)),
+        "sessions": sessions_open(user).count(),
     }
     return show(request, "teams/account.html", context, status=422 if form.errors else 200)
 
@@ -51,10 +52,8 @@ def theme_set(response: HttpResponse, *, theme: str) -> HttpResponse:
     return response
 
 
-def sessions_of(user_id: int) -> list[str]:
-    """Keys of the open sessions of a user. Sessions are few and have no user column."""
-    rows = Session.objects.filter(expire_date__gt=timezone.now()).iterator(chunk_size=500)
-    return [row.session_key for row in rows if row.get_decoded().get("_auth_user_id") == str(user_id)]
+def sessions_open(user: User) -> QuerySet[UserSession]:
+    return UserSession.objects.filter(user=user, expire_date__gt=timezone.now())
 
 
 @guarded
@@ -63,7 +62,7 @@ def sessions_end(request: HttpRequest) -> HttpResponse:
     """Sign out everywhere, here too."""
     actor = actor_of(request)
     user = person_require(actor)
-    Session.objects.filter(session_key__in=sessions_of(user.pk)).delete()
+    sessions_open(user).delete()
     audit(actor, "account.sign_out", f"user {user.email}", request=request)
     logout(request)
     return redirect("account_login")

@@ -2,15 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from django.contrib.sessions.models import Session
-
 from monitoring.access.trail import audit_cut
-from monitoring.models import RateCount
+from monitoring.models import RateCount, UserSession
 
 COUNTED = timedelta(hours=1)
 
 
 def access_clean(*, now: datetime) -> str:
-    sessions, _ = Session.objects.filter(expire_date__lt=now).delete()
+    sessions, _ = UserSession.objects.filter(expire_date__lt=now).delete()
     counts, _ = RateCount.objects.filter(window__lt=int((now - COUNTED).timestamp() // 60)).delete()
     return f"{audit_cut(now=now)}, {sessions} sessions and {counts} counts dropped"

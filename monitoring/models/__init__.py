@@ -16,7 +16,7 @@ from monitoring.models.inventory import (
     Version,
     WorkloadKind,
 )
-from monitoring.models.people import AuditEvent, Invite, Key, Membership, RateCount, Role, Scope, Team, TeamRule, User
+from monitoring.models.people import AuditEvent, Invite, Key, Membership, RateCount, Role, Scope, Team, TeamRule, User, UserSession
 from monitoring.models.settings_known import KNOWN, KnownSetting, setting_get, setting_set, settings_get
 from monitoring.models.sources import (
     AllowedAddress,
@@ -77,6 +77,7 @@ __all__ = [
     "Team",
     "TeamRule",
     "User",
+    "UserSession",
     "Version",
     "WorkloadKind",
     "setting_get",

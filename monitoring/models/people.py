@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils import timezone
 
@@ -35,6 +36,15 @@ class User(AbstractUser):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+
+class UserSession(AbstractBaseSession):
+    """An open sign-in. It names its user, so that one's sessions are found and ended without reading everybody's."""
+
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="sessions")  # null: not signed in
+
+    class Meta(AbstractBaseSession.Meta):
+        verbose_name, verbose_name_plural = "session", "sessions"
 
 
 class Team(models.Model):

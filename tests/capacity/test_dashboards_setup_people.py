@@ -294,7 +294,7 @@ class TestStatus:
         FillState.objects.create(table="deployment_5m", end_time=now - timedelta(hours=2))
         problems = client_of(make_admin()).get("/status/").context["problems"]
         assert problems == [
-            "No worker takes the queue poll since 10 min.",
+            "No worker has taken the queue poll for 10 min.",
             "prod-eu is 30 min behind.",
             "The rollup deployment_5m is 2 h behind.",
         ]

@@ -3,7 +3,6 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
@@ -12,7 +11,7 @@ from django.urls import reverse
 
 from monitoring.access import invite_create
 from monitoring.access.adapter import POST
-from monitoring.models import AuditEvent, Membership, Role, User
+from monitoring.models import AuditEvent, Membership, Role, User, UserSession
 from tests.factories import PASSWORD, make_admin, make_member, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +42,7 @@ class TestSignIn:
         client.cookies["headroom_session"] = "planted0planted0planted0planted0"
         answer = sign_in(client, "Anna@example.com")
         assert (answer.status_code, answer["Location"]) == (302, "/")
-        assert Session.objects.count() == 1 and client.cookies["headroom_session"].value != "planted0planted0planted0planted0"
+        assert UserSession.objects.count() == 1 and client.cookies["headroom_session"].value != "planted0planted0planted0planted0"
 
     def test_an_unknown_account_and_a_wrong_password_read_the_same(self, client: Client) -> None:
         make_user("anna@example.com", password=PASSWORD)
@@ -212,3 +211,12 @@ def test_every_page_of_sign_in_is_complete_and_strict(client: Client) -> None:
         page = answer.content.decode()
         assert "<h1>" in page and "onclick" not in page and "<script>" not in page
         assert "script-src 'self';" in answer["Content-Security-Policy"]
+
+
+def test_a_session_names_its_user_and_nobody_elses() -> None:
+    one, other = make_admin(), make_member(make_team("search"))
+    for user in (one, one, other):
+        Client().force_login(user)
+    assert UserSession.objects.filter(user=one).count() == 2
+    other.delete()
+    assert UserSession.objects.count() == 2  # a removed person leaves no open door

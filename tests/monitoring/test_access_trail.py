@@ -2,13 +2,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, transaction
 from django.test import RequestFactory
 from django.utils import timezone
 
 from monitoring.access import access_clean, address_of, audit, audit_cut, user_actor
-from monitoring.models import AuditEvent, RateCount
+from monitoring.models import AuditEvent, RateCount, UserSession
 from tests.factories import make_admin
 
 pytestmark = pytest.mark.django_db
@@ -45,10 +44,10 @@ def test_retention_cuts_addresses_after_30_days_and_rows_after_400() -> None:
 def test_upkeep_drops_ended_sessions_and_past_counts() -> None:
     now = timezone.now()
     for key, hours in (("ended", -1), ("live", 1)):
-        Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(hours=hours))
+        UserSession.objects.create(session_key=key, session_data="", expire_date=now + timedelta(hours=hours))
         RateCount.objects.hit(key, window=int((now + timedelta(hours=hours - 1)).timestamp() // 60))
     assert access_clean(now=now).endswith("1 sessions and 1 counts dropped")
-    assert [Session.objects.get().session_key, RateCount.objects.get().name] == ["live", "live"]
+    assert [UserSession.objects.get().session_key, RateCount.objects.get().name] == ["live", "live"]
 
 
 @pytest.mark.parametrize(
