@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from capacity.dashboards.answers import USUAL, Array, Built, Panel, plot_of, unknown
-from capacity.dashboards.charts import Band, Trace
+from capacity.dashboards.charts import Band, Plot, Trace
 from capacity.dashboards.evidence import Evidence, Grid, grid_of, last, mean
 from capacity.dashboards.panels_latency import MEANS, QUESTIONS, latency_built, latency_panel
 from capacity.dashboards.words import Figure, count, digits, figure
@@ -26,7 +26,7 @@ def extremes(evidence: Evidence, column: str) -> list[Band]:
 
 
 def traffic_panel(evidence: Evidence) -> Built:
-    question = "Is traffic unusual?"
+    question = TITLES["traffic"]
     requests, errors = evidence.column("requests_per_second"), evidence.column("errors_per_second")
     usual = [Band(*evidence.usual, "usual-band", "usual for this hour")] if evidence.usual else []
     bands = [*usual, *extremes(evidence, "requests_per_second")]
@@ -56,7 +56,7 @@ def error_words(errors: float | None, requests: float) -> str:
 
 
 def tokens_panel(evidence: Evidence) -> Built:
-    question = "What do requests ask for?"
+    question = TITLES["tokens"]
     prompt, answer = evidence.column("input_tokens_per_request"), evidence.column("output_tokens_per_request")
     plot = plot_of(evidence, question, "tokens", [Trace("prompt", prompt, "d4"), Trace("answer", answer, "d1")])
     if plot is None:
@@ -85,7 +85,7 @@ def shift_words(values: Array, evidence: Evidence) -> str:
 
 
 def throughput_panel(evidence: Evidence) -> Built:
-    question = "How many tokens flow?"
+    question = TITLES["throughput"]
     prompt, answer = evidence.column("input_tokens_per_second"), evidence.column("output_tokens_per_second")
     plot = plot_of(evidence, question, "tok/s", [Trace("in", prompt, "d4"), Trace("out", answer, "d1", "heavy")])
     if plot is None:
@@ -96,7 +96,7 @@ def throughput_panel(evidence: Evidence) -> Built:
 
 
 def queue_panel(evidence: Evidence) -> Built:
-    question = "Does work wait?"
+    question = TITLES["queue"]
     running, waiting = evidence.column("requests_running"), evidence.column("requests_waiting")
     plot = plot_of(
         evidence,
@@ -117,7 +117,7 @@ def queue_panel(evidence: Evidence) -> Built:
 
 
 def cache_panel(evidence: Evidence) -> Built:
-    question = "Is memory the limit?"
+    question = TITLES["cache"]
     cache = evidence.column("kv_cache_usage_ratio")
     plot = plot_of(evidence, question, "ratio", [Trace("cache", cache, style="heavy")], bands=extremes(evidence, "kv_cache_usage_ratio"))
     value = evidence.now_of("kv_cache_usage_ratio")
@@ -155,7 +155,7 @@ def busy_of(evidence: Evidence) -> Array:
 
 
 def activity_panel(evidence: Evidence) -> Built:
-    question = "Are the GPUs working?"
+    question = TITLES["activity"]
     busy, rate, tensor = busy_of(evidence), evidence.folded("dram_active_ratio"), evidence.folded("tensor_active_ratio")
     traces = [Trace("busy", busy, style="heavy"), Trace("memory", rate, "d3", "dash"), Trace("tensor", tensor, "d2", "dot")]
     plot = plot_of(evidence, question, "ratio", traces, grid=accelerator_grid(evidence), height=USUAL + 16)
@@ -172,17 +172,25 @@ def activity_panel(evidence: Evidence) -> Built:
     return Built(question, verdict, f"{', '.join(facts)}; mean of {count(len(evidence.activity), 'accelerator')}.", plot)
 
 
+def against(
+    evidence: Evidence,
+    question: str,
+    unit: str,
+    used: Array,
+    whole: Array,
+    *,
+    names: tuple[str, str] = ("used", "asked"),
+    grid: Grid | None = None,
+) -> tuple[Plot | None, float | None, float | None]:
+    """What is used against its ceiling: the plot, and the last value of both."""
+    traces = [Trace(names[0], used, style="heavy"), Trace(names[1], whole, "ink-3", "dash")]
+    return plot_of(evidence, question, unit, traces, grid=grid), last(used), last(whole)
+
+
 def memory_panel(evidence: Evidence) -> Built:
-    question = "Is accelerator memory full?"
+    question = TITLES["memory"]
     used, total = evidence.folded(MEMORY[0]), evidence.folded(MEMORY[1])
-    plot = plot_of(
-        evidence,
-        question,
-        "bytes",
-        [Trace("used", used, style="heavy"), Trace("there", total, "ink-3", "dash")],
-        grid=accelerator_grid(evidence),
-    )
-    value, ceiling = last(used), last(total)
+    plot, value, ceiling = against(evidence, question, "bytes", used, total, names=("used", "there"), grid=accelerator_grid(evidence))
     if plot is None or value is None:
         return unknown(question)
     if not ceiling:
@@ -198,16 +206,9 @@ def memory_panel(evidence: Evidence) -> Built:
 
 
 def power_panel(evidence: Evidence) -> Built:
-    question = "Does power hold it back?"
+    question = TITLES["power"]
     used, limit = evidence.folded("power_watts"), evidence.folded("power_limit_watts")
-    plot = plot_of(
-        evidence,
-        question,
-        "watts",
-        [Trace("power", used, style="heavy"), Trace("limit", limit, "ink-3", "dash")],
-        grid=accelerator_grid(evidence),
-    )
-    value, ceiling = last(used), last(limit)
+    plot, value, ceiling = against(evidence, question, "watts", used, limit, names=("power", "limit"), grid=accelerator_grid(evidence))
     if plot is None or value is None:
         return unknown(question)
     slowed = max((last(evidence.folded(name)) or 0.0) for name in POWER[2:])
@@ -220,7 +221,7 @@ def power_panel(evidence: Evidence) -> Built:
 
 
 def replicas_panel(evidence: Evidence) -> Built:
-    question = "Are all replicas there?"
+    question = TITLES["replicas"]
     ready, wished = evidence.column("replicas_ready"), evidence.column("replicas_desired")
     plot = plot_of(evidence, question, "replicas", [Trace("ready", ready, style="step"), Trace("wished", wished, "ink-3", "dash")])
     have, want = last(ready), last(wished)
@@ -240,7 +241,7 @@ def replicas_panel(evidence: Evidence) -> Built:
 
 def skew_panel(evidence: Evidence) -> Built:
     """The five busiest replicas; one far above the mean means that balancing comes before growing."""
-    question = "Do replicas share the load?"
+    question = TITLES["skew"]
     name = next(
         (name for name in ("requests_per_second", "requests_running") if any(name in lines.columns for lines in evidence.skew.values())), ""
     )
@@ -276,10 +277,10 @@ def short_name(name: str) -> str:
 
 
 def cpu_panel(evidence: Evidence) -> Built:
-    question = "Is the CPU the limit?"
+    question = TITLES["cpu"]
     used, asked = evidence.column("cpu_usage_cores"), evidence.column("cpu_requested_cores")
-    plot = plot_of(evidence, question, "cores", [Trace("used", used, style="heavy"), Trace("asked", asked, "ink-3", "dash")])
-    value, ceiling, slowed = last(used), last(asked), evidence.now_of("cpu_throttled_ratio")
+    plot, value, ceiling = against(evidence, question, "cores", used, asked)
+    slowed = evidence.now_of("cpu_throttled_ratio")
     if plot is None or value is None:
         return unknown(question)
     throttled = f" Throttled {figure(slowed, 'ratio')} of the time." if slowed else ""
@@ -295,10 +296,9 @@ def cpu_panel(evidence: Evidence) -> Built:
 
 
 def host_memory_panel(evidence: Evidence) -> Built:
-    question = "Does host memory suffice?"
+    question = TITLES["host-memory"]
     used, asked = evidence.column("memory_used_bytes"), evidence.column("memory_requested_bytes")
-    plot = plot_of(evidence, question, "bytes", [Trace("used", used, style="heavy"), Trace("asked", asked, "ink-3", "dash")])
-    value, ceiling = last(used), last(asked)
+    plot, value, ceiling = against(evidence, question, "bytes", used, asked)
     if plot is None or value is None:
         return unknown(question)
     if not ceiling:
@@ -307,7 +307,7 @@ def host_memory_panel(evidence: Evidence) -> Built:
 
 
 def network_panel(evidence: Evidence) -> Built:
-    question = "How much goes over the network?"
+    question = TITLES["network"]
     incoming, outgoing = evidence.column("network_receive_bytes_per_second"), evidence.column("network_transmit_bytes_per_second")
     plot = plot_of(evidence, question, "bytes/s", [Trace("in", incoming, "d4"), Trace("out", outgoing, "d1")])
     if plot is None:
