@@ -19,10 +19,6 @@ from rest_framework.request import Request  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 from rest_framework.views import APIView  # noqa: E402
 
-TABLE_SQL = (
-    "CREATE TABLE bench_sample (id bigserial PRIMARY KEY, accelerator varchar(120) NOT NULL, metric varchar(80) NOT NULL,"
-    " time timestamptz NOT NULL, value double precision NOT NULL, UNIQUE (accelerator, metric, time))"
-)
 METRICS = [(name, name) for name in os.environ.get("HEADROOM_BENCH_METRICS", "").split(",")]
 
 

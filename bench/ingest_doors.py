@@ -17,7 +17,6 @@ import numpy as np
 from django.db import connection
 
 from bench.cpu import cpu_seconds
-from bench.drf_door import TABLE_SQL
 from bench.ingest_bodies import COLUMNS, STEP, Bulk, bulks, columns_body, samples_body, write_body
 from bench.timing import progress
 from capacity.supervisor.environment import Address
@@ -30,6 +29,10 @@ from monitoring.models import Cluster, Scope, setting_set
 AGENTS, INSTANTS, CONNECTIONS = 16, 50, 4
 REQUESTS = {"headroom": 24, "prometheus": 24, "drf": 2}  # of each agent in a run; the slow door gets fewer, rates are compared
 DRF_TIMES, PROMETHEUS_TIMES, MOST_BYTES = 8.0, 1.0, 13.0
+PEER_TABLE_SQL = (
+    "CREATE TABLE bench_sample (id bigserial PRIMARY KEY, accelerator varchar(120) NOT NULL, metric varchar(80) NOT NULL,"
+    " time timestamptz NOT NULL, value double precision NOT NULL, UNIQUE (accelerator, metric, time))"
+)
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -114,7 +117,7 @@ def send_all(door: Door, bodies: Sequence[bytes], troubles: list[str]) -> None:
 def doors() -> Iterator[list[Door]]:
     folder = Path(tempfile.mkdtemp(prefix="headroom-bench-ingest-"))
     with connection.cursor() as cursor:
-        cursor.execute(TABLE_SQL)
+        cursor.execute(PEER_TABLE_SQL)
         cursor.execute("SELECT pg_backend_pid()")
         postgres = parent_of(cursor.fetchone()[0])
     started: list[subprocess.Popen[bytes]] = []

@@ -56,13 +56,20 @@ class Known:
     mixed: bool = False  # others write the same rows: merge at once
     lost: set[int] | None = None  # accelerators that were said to be lost; None: not known yet
     processes: Told | None = None
+    shape: tuple[Hashable, ...] | None = None  # of the last batch whose series were all known
 
     def holds(self, body: Body, cells: Cells) -> bool:
         """Is everything in this batch known already?"""
         for one in body.entities:
             if one.kind == Entity.ACCELERATOR and self.told.get(one.key) != one and not trouble_of(one, node=body.agent.node):
                 return False
-        return self.full or all(names <= self.series.get(pair, set()) for pair, names in series_of(body, cells).items())
+        shape = (*cells.shape, *(one.key for one in body.entities))
+        if shape == self.shape or self.full:
+            return True
+        held = all(names <= self.series.get(pair, set()) for pair, names in series_of(body, cells).items())
+        if held:
+            self.shape = shape
+        return held
 
 
 remembered: "OrderedDict[tuple[int, str], Known]" = OrderedDict()
@@ -101,11 +108,12 @@ def trouble_of(one: EntityPart, *, node: str) -> str:
 
 
 def series_of(body: Body, cells: Cells) -> dict[tuple[str, str], set[str]]:
-    """(kind, key) -> columns with values, of the entities this batch may speak of."""
+    """(kind, key) -> columns with values that there are, of the entities this batch may speak of."""
     out: dict[tuple[str, str], set[str]] = {}
     for entity, column in zip(cells.entities.tolist(), cells.columns.tolist(), strict=True):
-        one = body.entities[entity]
-        out.setdefault((one.kind, one.key), set()).add(cells.names[column])
+        one, name = body.entities[entity], cells.names[column]
+        if name in COLUMN_NAMES[KINDS[one.kind]]:
+            out.setdefault((one.kind, one.key), set()).add(name)
     return out
 
 
@@ -178,7 +186,7 @@ def providers_take(known: Known, *, rows: dict[str, Accelerator], node: Node, wa
     by_key[Entity.NODE.value, node.name] = node
     for pair, row in by_key.items():
         held = {name for name, slug in row.providers.items() if slug == AGENT}
-        fresh = sorted((wanted.get(pair, set()) & COLUMN_NAMES[KINDS[pair[0]]]) - held)
+        fresh = sorted(wanted.get(pair, set()) - held)
         taken, refused = fresh[: max(left, 0)], fresh[max(left, 0) :]
         left -= len(taken)
         known.full |= bool(refused)

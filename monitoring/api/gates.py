@@ -65,8 +65,8 @@ class Leaving:
 class Gates:
     """The application behind its gates."""
 
-    def __init__(self, application: Application, *, ingests: int, pages: int) -> None:
-        self.application = application
+    def __init__(self, application: Application, *, pushes: Application | None = None, ingests: int, pages: int) -> None:
+        self.application, self.pushes = application, pushes or application
         self.ingests = Gate(most=ingests)
         self.pages = Gate(most=pages, waiting=PAGES_WAITING, wait_seconds=PAGE_WAIT_SECONDS)
 
@@ -74,11 +74,12 @@ class Gates:
         path = environ.get("PATH_INFO", "")
         if path.startswith(FREE):
             return self.application(environ, start_response)
-        gate = self.ingests if path == INGEST_PATH else self.pages
+        pushed = path == INGEST_PATH
+        gate, application = (self.ingests, self.pushes) if pushed else (self.pages, self.application)
         if not gate.enter():
             return busy(path, start_response)
         try:
-            return Leaving(self.application(environ, start_response), gate)
+            return Leaving(application(environ, start_response), gate)
         except BaseException:
             gate.leave()
             raise

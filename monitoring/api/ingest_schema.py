@@ -1,12 +1,14 @@
 """The batch in the OpenAPI document, made from the records that read it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from msgspec.json import schema_components
 
 from monitoring.agents import Body
 
+View = TypeVar("View", bound=Callable[..., Any])
 PREFIX = "Push"
 WORDS = {
     "Body": "One batch of one agent. Names that are not known are passed over.",
@@ -43,9 +45,9 @@ REFUSED = {
 }
 
 
-def described(view: Any) -> Any:
+def described(view: View) -> View:
     problem = {"application/problem+json": {"$ref": "#/components/schemas/Problem"}}
-    return extend_schema(
+    words: Callable[[View], View] = extend_schema(
         operation_id="ingest",
         request={"application/json": {"$ref": f"#/components/schemas/{PREFIX}Body"}},
         responses={
@@ -56,8 +58,9 @@ def described(view: Any) -> Any:
             },
         },
         examples=[OpenApiExample("a batch", EXAMPLE, request_only=True)],
-        auth=[{"key": []}],
-    )(view)
+        auth=[{"key": []}],  # type: ignore[list-item]
+    )
+    return words(view)
 
 
 def schemas_add(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -30,7 +30,9 @@ KNOWN: dict[str, KnownSetting] = {
         KnownSetting("ingest_decoded_mib", 32, 1, 256, "MiB", "Largest pushed body once unpacked."),
         KnownSetting("ingest_gzip_ratio", 200, 10, 1100, "times", "How much larger than on the wire an unpacked body may be."),
         KnownSetting("ingest_text_characters", 1024, 64, 10_000, "characters", "Longest text in a pushed batch."),
-        KnownSetting("ingest_entities_per_batch", 1000, 1, 10_000, "entities", "Most nodes and accelerators of a pushed batch, and most processes."),
+        KnownSetting(
+            "ingest_entities_per_batch", 1000, 1, 10_000, "entities", "Most nodes and accelerators of a pushed batch, and most processes."
+        ),
         KnownSetting("ingest_series_per_agent", 10_000, 100, 1_000_000, "series", "Most series of one agent; further ones are refused."),
         KnownSetting("ingest_batches_per_minute", 12_000, 1, 1_000_000, "batches", "Most pushed batches of one key in a minute."),
         KnownSetting("rollup_lag_seconds", 300, 0, 3600, "seconds", "How long a rollup waits for late samples before it is filled."),

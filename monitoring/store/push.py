@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
+from numpy.typing import NDArray
 
 from monitoring.models import DirtyWindow
 from monitoring.store.copy import copy_in
 from monitoring.store.locks import WRITE
 from monitoring.store.partitions import partitions_ensure, spans_of
 from monitoring.store.records import Rows, Written
-from monitoring.store.schema import FAMILIES, FIVE_MINUTES, RAW, table_name
+from monitoring.store.schema import FAMILIES, FIVE_MINUTES, RAW, key_columns, table_name
 from monitoring.store.watermarks import late_windows
-from monitoring.store.write import Batch, batch_merge, batch_of, keys_of
+from monitoring.store.write import Batch, batch_merge, keys_of
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,26 @@ def push_heard(agent: int, *, families: Sequence[str], told: dict[str, Any]) -> 
 def rows_push(rows: Rows, *, filled: float | None, straight: bool) -> Written:
     """Rows of one kind of entity, after `push_heard` and in its transaction; the first value stands.
 
+    rows: in the order of the primary key, each key once.
     straight: none of the rows is there yet; IntegrityError when one is, or when its partition is missing.
     """
-    values = {name: value for name, value in rows.values.items() if np.isfinite(value).any()}
-    batch, before = batch_of(rows.entity, RAW, {**keys_of(rows), **values}, [(name,) for name in values], last=False)
-    samples = batch.samples()
-    swallowed = max(before - samples, 0)
+    known: NDArray[np.bool_] = (
+        np.isfinite(np.stack(list(rows.values.values()))) if rows.values else np.zeros((0, len(rows.ids)), dtype=bool)
+    )
+    samples = int(known.sum())
     if not samples:
         return Written()
+    chosen: NDArray[np.bool_] = np.logical_or.reduce(known)
+    if not chosen.all():  # rows whose values were all refused
+        rows = rows.taken(chosen)
+    values = {name: value for (name, value), line in zip(rows.values.items(), known, strict=True) if line.any()}
+    batch = Batch(rows.entity, RAW, key_columns(rows.entity), {**keys_of(rows), **values}, [(name,) for name in values])
     late_mark(batch, filled=filled)
     if straight:
         copy_in(batch.table, list(batch.columns), batch.body())
-        return Written(samples, swallowed)
+        return Written(samples)
     written = batch_merge(batch, overwrite=False)
-    return Written(written, samples - written + swallowed)
+    return Written(written, samples - written)
 
 
 def late_mark(batch: Batch, *, filled: float | None) -> None:
