@@ -11,7 +11,23 @@ from django.utils import timezone
 
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import audit, invite_create, key_create, secret_encrypt
-from monitoring.models import AcceleratorProcess, Agent, AgentGap, AllowedAddress, Event, ImportRun, Membership, Role, Scope, Slo, Source, Team, TeamRule, User, Version
+from monitoring.models import (
+    AcceleratorProcess,
+    Agent,
+    AgentGap,
+    AllowedAddress,
+    Event,
+    ImportRun,
+    Membership,
+    Role,
+    Scope,
+    Slo,
+    Source,
+    Team,
+    TeamRule,
+    User,
+    Version,
+)
 from tests.factories import (
     make_accelerator,
     make_admin,
@@ -51,7 +67,8 @@ class World:
         self.node = make_node("shared-node", cluster=self.cluster)
         self.gpu = make_accelerator(self.node, uuid="GPU-shared")
         uuids = ("GPU-shared", f"GPU-{OWN}", f"GPU-{RIVAL}")
-        Agent.objects.create(node=self.node, capabilities={uuid: {"nvmlGpmSampleGet": f"{uuid} cannot"} for uuid in uuids})
+        told = {f"{uuid} rows_remapping_failed": 1.0 for uuid in uuids}
+        Agent.objects.create(node=self.node, host=told, capabilities={uuid: {"nvmlGpmSampleGet": f"{uuid} cannot"} for uuid in uuids})
         self.root = make_admin("root@example.com")  # pages that refuse name the admins on purpose
         self.own = self.side(OWN, OWN_IDS)
         self.rival = self.side(RIVAL, RIVAL_IDS)
@@ -81,6 +98,10 @@ class World:
             AcceleratorProcess.objects.create(
                 accelerator=accelerator, pid=first + 9, started_at=now - timedelta(days=1), name=name, model_name=f"{word}-model"
             )
+        Event.objects.create(
+            kind="incident", at=now - timedelta(hours=1), title=f"{word}-xid", dedup_key=f"xid {gpu.pk} 79",
+            detail={"accelerator": gpu.uuid, "code": 79, "node_id": node.pk},
+        )  # fmt: skip
         event = Event.objects.create(
             pk=first + 7, deployment=deployment, kind="note", at=now - timedelta(hours=1), title=f"{word}-event", dedup_key=f"hand {word}"
         )

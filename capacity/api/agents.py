@@ -71,7 +71,7 @@ class AgentShape(serializers.ModelSerializer[Agent]):
 
 class AgentDetail(AgentShape):
     rejected_text = serializers.SerializerMethodField(help_text="The newest reason; told to those who see the whole install.")
-    host = serializers.DictField(help_text="Kernel, driver, processors and the like, as the agent tells them.")
+    host = serializers.SerializerMethodField(help_text="Kernel, driver, processors and the like; facts of a GPU are named by its UUID.")
     capabilities = serializers.SerializerMethodField(help_text="UUID of an accelerator to calls that give nothing there, with the reason.")
     gaps = serializers.SerializerMethodField(help_text="What it had to drop, the newest first; at most 100.")
 
@@ -81,13 +81,23 @@ class AgentDetail(AgentShape):
     def get_rejected_text(self, row: Agent) -> str:
         return row.rejected_text if sees_install(self.context["actor"]) else ""
 
+    @extend_schema_field({"type": "object", "additionalProperties": {}})
+    def get_host(self, row: Agent) -> Any:
+        return self.own_part(row, row.host)
+
     @extend_schema_field(
         {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}}},
     )
     def get_capabilities(self, row: Agent) -> Any:
+        return self.own_part(row, row.capabilities)
+
+    def own_part(self, row: Agent, facts: dict[str, Any]) -> dict[str, Any]:
+        """What is said of foreign accelerators of a shared node is left out."""
         actor = self.context["actor"]
-        own = set(accelerators_for(actor).filter(uuid__in=list(row.capabilities)).values_list("uuid", flat=True))
-        return {uuid: calls for uuid, calls in row.capabilities.items() if uuid in own or sees_install(actor)}
+        if sees_install(actor):
+            return facts
+        own = set(accelerators_for(actor).filter(node=row.node_id).values_list("uuid", flat=True))
+        return {name: fact for name, fact in facts.items() if name.split(" ")[0] in own or not name.startswith(("GPU-", "MIG-"))}
 
     @extend_schema_field(GapShape(many=True))
     def get_gaps(self, row: Agent) -> Any:

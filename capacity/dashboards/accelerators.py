@@ -15,9 +15,9 @@ from capacity.dashboards.hardware_facts import (
     accelerator_name,
     agent_card,
     gap_spans,
+    incidents_load,
     placements_load,
     processes_load,
-    xids_of,
 )
 from capacity.dashboards.hardware_panels import (
     ACCELERATOR_PANELS,
@@ -213,7 +213,7 @@ def accelerator(request: HttpRequest, pk: int) -> HttpResponse:
         "instances": accelerators_for(actor).filter(parent=row),
         "processes": processes_load(actor, [row], page=page),
         "card": card,
-        "xids": xids_of(lines),
+        "incidents": incidents_load([row], lines, page=page),
         "silent": row.last_seen_at < page.now - SILENT,
     }
     return render(request, "accelerators/accelerator.html", context)
@@ -241,6 +241,7 @@ def node(request: HttpRequest, pk: int) -> HttpResponse:
         "shares": node_shares(actor, [row.pk], at=page.range.end).get(row.pk, []),
         "replicas": replicas_on(actor, row, start=page.range.start, end=page.range.end),
         "processes": processes_load(actor, accelerators, page=page) if accelerators else None,
+        "incidents": incidents_load(accelerators, None, page=page) if accelerators else [],
         "card": card,
         "silent": row.last_seen_at < page.now - SILENT,
     }

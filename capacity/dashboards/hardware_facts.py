@@ -13,10 +13,10 @@ from capacity.dashboards.pages import Page, seconds_utc
 from capacity.dashboards.status import headroom_version
 from capacity.dashboards.words import figure
 from monitoring.access import Actor, agents_for, placements_for, processes_for
-from monitoring.models import Accelerator, AcceleratorProcess, Agent, AgentGap, Node, Placement
+from monitoring.models import Accelerator, AcceleratorProcess, Agent, AgentGap, Event, EventKind, Node, Placement
 from monitoring.series import Lines
 
-PROCESSES_MOST, GAPS_MOST, XIDS_MOST = 100, 20, 20
+PROCESSES_MOST, GAPS_MOST, XIDS_MOST, INCIDENTS_READ = 100, 20, 20, 200
 XID_COLUMN = "xid_code"
 GONE = timedelta(minutes=3)  # a process that was not in the last snapshots
 METHODS = {
@@ -49,6 +49,17 @@ HOST_WORDS = (  # key of the agent's host facts -> words of the page, unit
     ("cuda_version", "CUDA of the driver", ""),
     ("cpus", "CPUs", "plain"),
     ("memory_bytes", "Memory", "bytes"),
+    ("no_driver", "No GPU is read", ""),
+)
+GPU_WORDS = (  # name of the agent's fact about a GPU -> words of the page, unit
+    ("sm_clock_most_hertz", "Highest SM clock", "hertz"),
+    ("sm_clock_boost_hertz", "Boost clock allowed", "hertz"),
+    ("memory_clock_most_hertz", "Highest memory clock", "hertz"),
+    ("ecc_uncorrected_lifetime_errors", "ECC errors, ever", "plain"),
+    ("rows_remapped_corrected", "Memory rows set aside, corrected", "plain"),
+    ("rows_remapped_uncorrected", "Memory rows set aside, uncorrected", "plain"),
+    ("rows_remapping_pending", "Memory rows to be set aside at the next reset", "plain"),
+    ("rows_remapping_failed", "Memory rows that could not be set aside", "plain"),
 )
 
 
@@ -65,7 +76,8 @@ class AgentCard:
     """The agent of a node as its page shows it."""
 
     row: AgentRow
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]  # of the host
+    own: Sequence[tuple[str, str]]  # of the one accelerator the page is about
     gaps: Sequence[AgentGap]
     refusals: Sequence[Refusal]
 
@@ -85,13 +97,19 @@ def agent_card(actor: Actor, node: Node | None, accelerators: Sequence[Accelerat
     host: Mapping[str, object] = agents_for(actor).values_list("host", flat=True).get(pk=row.agent.pk)
     gaps = row.agent.gaps.filter(end_at__gt=page.range.start, start_at__lt=page.range.end)
     shown = {uuid: calls for uuid, calls in table.items() if uuid in names}
-    return AgentCard(row, host_facts(host), list(gaps[:GAPS_MOST]), refusals(shown, names))
+    own = words_of(gpu_facts(host, accelerators[0].uuid), GPU_WORDS) if len(accelerators) == 1 else []
+    return AgentCard(row, words_of(host, HOST_WORDS), own, list(gaps[:GAPS_MOST]), refusals(shown, names))
 
 
-def host_facts(host: Mapping[str, object]) -> list[tuple[str, str]]:
+def gpu_facts(host: Mapping[str, object], uuid: str) -> dict[str, object]:
+    """The agent tells facts of a GPU among those of the host, as "UUID name"."""
+    return {key.removeprefix(f"{uuid} "): value for key, value in host.items() if key.startswith(f"{uuid} ")}
+
+
+def words_of(facts: Mapping[str, object], words: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
     found = []
-    for key, label, unit in HOST_WORDS:
-        value = host.get(key)
+    for key, label, unit in words:
+        value = facts.get(key)
         if isinstance(value, int | float) and unit:
             found.append((label, f"{value:,.0f}" if unit == "plain" else str(figure(float(value), unit))))
         elif isinstance(value, str) and value:
@@ -160,21 +178,47 @@ def placements_load(actor: Actor, accelerator: Accelerator, *, at: datetime) -> 
 
 
 @dataclass(frozen=True)
-class Xid:
+class Incident:
+    """An Xid error of a GPU, or the time in which it was lost."""
+
     at: datetime
-    code: int
+    title: str
+    words: str
+    place: str
+    end_at: datetime | None = None
 
-    @property
-    def words(self) -> str:
-        return XIDS.get(self.code, "see the driver's list of Xid errors")
+
+def incidents_load(accelerators: Sequence[Accelerator], lines: Lines | None, *, page: Page) -> list[Incident]:
+    """What agents told as it happened, newest first; of one accelerator also the errors that only its column shows. One query."""
+    names = {each.uuid: accelerator_name(each) for each in accelerators}
+    nodes = {each.node_id for each in accelerators}
+    inside = {"at__gte": page.range.start, "at__lt": page.range.end, "detail__node_id__in": list(nodes)}
+    told = Event.objects.filter(deployment=None, kind=EventKind.INCIDENT, **inside).order_by("-at")[:INCIDENTS_READ]
+    found = [incident_of(event, names[event.detail["accelerator"]]) for event in told if event.detail.get("accelerator") in names]
+    seen = {event.detail.get("code") for event in told}
+    if lines is not None:
+        found += [incident for code, incident in xids_of(lines) if code not in seen]
+    return sorted(found, key=lambda incident: incident.at, reverse=True)[:XIDS_MOST]
 
 
-def xids_of(lines: Lines) -> list[Xid]:
-    """When the last-Xid column changed to another error, newest first: a code stays there until the next one."""
+def incident_of(event: Event, place: str) -> Incident:
+    code = event.detail.get("code")
+    if isinstance(code, int):
+        return Incident(event.at, f"Xid {code}", xid_words(code), place)
+    return Incident(event.at, "Lost", str(event.detail.get("lost", ""))[:200], place, event.end_at)
+
+
+def xid_words(code: int) -> str:
+    return XIDS.get(code, "see the driver's list of Xid errors")
+
+
+def xids_of(lines: Lines) -> list[tuple[int, Incident]]:
+    """When the last-Xid column changed to another error: a code stays there until the next one."""
     line = lines.columns.get(XID_COLUMN)
     if line is None:
         return []
     known = np.flatnonzero(np.isfinite(line.high))
     codes = np.rint(line.high[known]).astype(int)
     changed = [i for i in range(codes.size) if codes[i] > 0 and (i == 0 or codes[i] != codes[i - 1])]
-    return [Xid(seconds_utc(float(line.times[known[i]])), int(codes[i])) for i in reversed(changed[-XIDS_MOST:])]
+    moments = [(int(codes[i]), seconds_utc(float(line.times[known[i]]))) for i in changed[-XIDS_MOST:]]
+    return [(code, Incident(at, f"Xid {code}", xid_words(code), "")) for code, at in moments]

@@ -167,6 +167,7 @@ ACCELERATOR_PANELS = (
         (
             Course("power", "power_watts", style="heavy"),
             Course("energy", "energy_joules_per_second", "d5", "thin"),
+            Course("module", "module_power_watts", "d4", "dot"),
             Course("limit", "power_limit_watts", "ink-3", "dash"),
         ),
         power_answer,

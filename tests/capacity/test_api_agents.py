@@ -62,9 +62,11 @@ def test_a_team_reads_its_own_part_of_an_agent() -> None:
     mine = make_accelerator(agent.node, uuid="GPU-mine")
     make_placement(make_replica(make_deployment(team=team)), accelerator=mine)
     agent.capabilities = {"GPU-mine": {"a": "b"}, "GPU-theirs": {"a": "b"}}
+    agent.host = {"kernel": "6.8", "GPU-mine x": 1.0, "GPU-theirs x": 1.0}
     agent.save()
     row = Api(make_member(team)).call("get", f"/api/v1/agents/{agent.pk}").json()
     assert row["capabilities"] == {"GPU-mine": {"a": "b"}} and row["rejected_text"] == ""
+    assert row["host"] == {"kernel": "6.8", "GPU-mine x": 1.0}
     assert Api(make_member(make_team())).call("get", f"/api/v1/agents/{agent.pk}").status_code == 404
 
 

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from capacity.dashboards.capability_words import meaning, refusals
 from capacity.dashboards.charts import Plot, Trace, figure
-from capacity.dashboards.hardware_facts import host_facts
+from capacity.dashboards.hardware_facts import GPU_WORDS, HOST_WORDS, gpu_facts, words_of
 from monitoring.catalog.records import Entity
 from monitoring.ingest import Rows, rows_ingest
-from monitoring.models import Accelerator, AcceleratorProcess, AgentGap, PlacementMethod
+from monitoring.models import Accelerator, AcceleratorProcess, AgentGap, Event, EventKind, PlacementMethod
 from tests.capacity.pages import client_of, queries, text_of
 from tests.factories import make_accelerator, make_admin, make_agent, make_deployment, make_node, make_placement, make_replica
 
@@ -98,8 +98,15 @@ class TestWhatCannotBeRead:
         assert meaning("nvmlDeviceGetSomethingNew")[0] == "One reading"
         assert meaning("anything encoder_utilization_ratio")[0] == "Encoder busy"
 
-    def test_host_facts_are_words_and_anything_odd_is_left_out(self) -> None:
-        facts = host_facts({"kernel": "6.8", "cpus": 192, "memory_bytes": 2**40, "driver_version": None, "cuda_version": {"x": 1}})
+    def test_facts_are_words_and_anything_odd_is_left_out(self) -> None:
+        told = {"GPU-1 sm_clock_most_hertz": 1.98e9, "GPU-1 rows_remapping_failed": 2.0, "GPU-10 sm_clock_most_hertz": 1.0}
+        assert words_of(gpu_facts(told, "GPU-1"), GPU_WORDS) == [
+            ("Highest SM clock", "1.98 GHz"),
+            ("Memory rows that could not be set aside", "2"),
+        ]
+        facts = words_of(
+            {"kernel": "6.8", "cpus": 192, "memory_bytes": 2**40, "driver_version": None, "cuda_version": {"x": 1}}, HOST_WORDS
+        )
         assert facts == [("Kernel", "6.8"), ("CPUs", "192"), ("Memory", "1.00 TiB")]
 
 
@@ -140,13 +147,28 @@ class TestCharts:
         codes[5:20], codes[20:] = 31, 79
         measured(gpu, xid_code=codes, gpu_utilization_ratio=0.4)
         response = client_of(make_admin()).get(f"/accelerators/{gpu.pk}/?from=now-1h&to=now")
-        assert [xid.code for xid in response.context["xids"]] == [79, 31]
+        assert [each.title for each in response.context["incidents"]] == ["Xid 79", "Xid 31"]
         assert "the GPU fell off the bus" in text_of(response)
 
     def test_no_error_no_list(self) -> None:
         gpu = make_accelerator(make_node())
         measured(gpu, xid_code=0.0)
-        assert "Xid errors</h2>" not in text_of(client_of(make_admin()).get(f"/accelerators/{gpu.pk}/"))
+        assert "GPU errors</h2>" not in text_of(client_of(make_admin()).get(f"/accelerators/{gpu.pk}/"))
+
+    def test_what_an_agent_told_as_it_happened_stands_on_both_pages_once(self) -> None:
+        node = make_agent().node
+        gpu, other = make_accelerator(node, position=3), make_accelerator(node, position=4)
+        measured(gpu, xid_code=79.0, gpu_utilization_ratio=0.4)
+        now = timezone.now()
+        told = {"kind": EventKind.INCIDENT, "title": "x"}
+        xid = {"accelerator": gpu.uuid, "code": 79, "node_id": node.pk}
+        loss = {"accelerator": gpu.uuid, "accelerator_id": gpu.pk, "lost": "fell off the bus", "node_id": node.pk}
+        Event.objects.create(at=now - timedelta(minutes=9), detail=xid, dedup_key="xid a", **told)
+        Event.objects.create(at=now - timedelta(minutes=8), end_at=now - timedelta(minutes=2), detail=loss, dedup_key="lost a", **told)
+        client = client_of(make_admin())
+        pages = [client.get(path) for path in (f"/accelerators/{gpu.pk}/", f"/nodes/{node.pk}/", f"/accelerators/{other.pk}/")]
+        assert [[each.title for each in page.context["incidents"]] for page in pages] == [["Lost", "Xid 79"], ["Lost", "Xid 79"], []]
+        assert "fell off the bus" in text_of(pages[0]) and "H200 3" in text_of(pages[1])
 
 
 class TestPlacesAndParts:
