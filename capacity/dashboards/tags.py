@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from capacity.analysis.words import percent_number
 from capacity.dashboards import words
 
 register = template.Library()
@@ -122,4 +123,4 @@ def percent(ratio: float | None) -> SafeString:
 def hundredths(ratio: float | None) -> str:
     """A ratio as a bare percent number, for columns whose heading carries the sign."""
     value = measured(ratio)
-    return words.DASH if value is None else words.percent_number(value)
+    return words.DASH if value is None else percent_number(value)

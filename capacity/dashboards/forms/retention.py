@@ -11,7 +11,8 @@ class RetentionForm(forms.Form):
     value = forms.IntegerField()
 
     def __init__(self, *args: Any, name: str, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id=f"{name}_%s", **kwargs)
+        super().__init__(*args, **kwargs)
+        self.auto_id = f"{name}_%s"  # three of these stand on one page
         known, field = KNOWN[name], self.fields["value"]
         low, high = round(known.minimum), round(known.maximum)
         field.label = f"{known.meaning.split(';')[0].rstrip('.')}, in {known.unit}"
