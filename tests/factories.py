@@ -10,6 +10,8 @@ from django.utils.text import slugify
 from monitoring.models import (
     Accelerator,
     Agent,
+    Alert,
+    AlertState,
     Cluster,
     Deployment,
     Membership,
@@ -18,6 +20,7 @@ from monitoring.models import (
     PlacementMethod,
     Replica,
     Role,
+    Rule,
     Source,
     Team,
     User,
@@ -93,3 +96,16 @@ def make_source(name: str = "", *, cluster: Cluster | None = None, **fields: Any
     return Source.objects.create(
         **{"name": name or f"source-{next(NUMBER)}", "url": "http://prometheus.example.com:9090", "cluster": cluster} | fields
     )
+
+
+def make_rule(name: str = "", **fields: Any) -> Rule:
+    return Rule.objects.create(**{"name": name or f"rule-{next(NUMBER)}", "summary": "Too many requests wait"} | fields)
+
+
+def make_alert(rule: Rule | None = None, **fields: Any) -> Alert:
+    """One that fires since long ago."""
+    rule = rule or make_rule()
+    times = dict.fromkeys(("state_since", "started_at", "fired_at", "known_at", "flipped_at"), LONG_AGO)
+    copied = {"rule_name": rule.name, "severity": rule.severity, "summary": rule.summary}
+    state = {"identity": f"identity-{next(NUMBER)}", "state": AlertState.FIRING, "fired": True}
+    return Alert.objects.create(rule=rule, **times | copied | state | fields)

@@ -1,6 +1,26 @@
-"""Inventory, sources, people and book-keeping; telemetry itself lies in `monitoring.store`."""
+"""Inventory, sources, people, alerts and book-keeping; telemetry itself lies in `monitoring.store`."""
 
 from monitoring.models.agents import AcceleratorProcess, Agent, AgentGap, AgentQuerySet, AgentState
+from monitoring.models.alerts import (
+    Alert,
+    AlertQuerySet,
+    AlertState,
+    AlertTransition,
+    Channel,
+    ChannelKind,
+    Comparison,
+    Edge,
+    EvaluationMark,
+    Notification,
+    NotificationQuerySet,
+    NotificationState,
+    Rule,
+    RuleEntity,
+    RuleKind,
+    Severity,
+    Silence,
+    SloCount,
+)
 from monitoring.models.inventory import (
     Accelerator,
     Cluster,
@@ -83,4 +103,22 @@ __all__ = [
     "setting_get",
     "setting_set",
     "settings_get",
+    "Alert",
+    "AlertQuerySet",
+    "AlertState",
+    "AlertTransition",
+    "Channel",
+    "ChannelKind",
+    "Comparison",
+    "Edge",
+    "EvaluationMark",
+    "Notification",
+    "NotificationQuerySet",
+    "NotificationState",
+    "Rule",
+    "RuleEntity",
+    "RuleKind",
+    "Severity",
+    "Silence",
+    "SloCount",
 ]
