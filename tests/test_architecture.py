@@ -30,6 +30,7 @@ M_ALL = {
         "sources",
         "slots",
         "agents",
+        "alerts",
     )
 }
 ROOMS: dict[str, set[str]] = {
@@ -45,7 +46,9 @@ ROOMS: dict[str, set[str]] = {
     "monitoring.rollups": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
     "monitoring.retention": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
     "monitoring.series": {"monitoring.catalog", "monitoring.models", "monitoring.store"},
-    "monitoring.sources": M_ALL - {"monitoring.sources", "monitoring.slots", "monitoring.agents"},
+    # Rules, lifecycle, outbox, channels: access keeps the channels' secrets, sources the addresses that may be called.
+    "monitoring.alerts": {f"monitoring.{room}" for room in ("access", "catalog", "http", "models", "series", "sources")},
+    "monitoring.sources": M_ALL - {"monitoring.sources", "monitoring.slots", "monitoring.agents", "monitoring.alerts"},
     # What agents send, resolved to rows: the door itself stands in api.
     "monitoring.agents": {f"monitoring.{room}" for room in ("access", "catalog", "ingest", "models", "sources", "store")},
     "monitoring.api": {
@@ -60,7 +63,12 @@ ROOMS: dict[str, set[str]] = {
     "capacity.engine": set(),
     "capacity.models": {"monitoring.models"},
     "capacity.analysis": {"capacity.engine", "capacity.models", "monitoring.catalog", "monitoring.models", "monitoring.series"},
-    "capacity.demo": {"capacity.engine", "capacity.models", "capacity.analysis", *(M_ALL - {"monitoring.slots", "monitoring.agents"})},
+    "capacity.demo": {
+        "capacity.engine",
+        "capacity.models",
+        "capacity.analysis",
+        *(M_ALL - {"monitoring.slots", "monitoring.agents", "monitoring.alerts"}),
+    },
     "capacity.dashboards": {
         *("capacity.engine", "capacity.models", "capacity.analysis", "capacity.demo"),
         *("monitoring.access", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
