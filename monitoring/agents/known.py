@@ -171,7 +171,7 @@ def attributes(one: EntityPart | None, *, node: int, rows: dict[str, Accelerator
         "model_name": one.model_name[:120],
         "mig_profile": one.profile[:40],
         "position": one.position,
-        "memory_bytes": one.memory_bytes,
+        "memory_bytes": one.memory_bytes or None,
     }
     return {name: value for name, value in values.items() if value not in (None, "")}
 

@@ -1,7 +1,7 @@
 """A sender's batch in as few statements as it takes: what was heard of the agent, and its rows.
 
 The usual batch is newer than everything its agent sent before: it goes straight in by COPY. Where a row is there already,
-COPY fails as a whole, and the caller begins again and merges by column.
+COPY fails as a whole, and the caller begins again and merges by column in one statement.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,15 @@ from django.db import connection
 from numpy.typing import NDArray
 
 from monitoring.models import DirtyWindow
-from monitoring.store.copy import copy_in
+from monitoring.store.copy import copy_in, to_microseconds
 from monitoring.store.locks import WRITE
 from monitoring.store.partitions import partitions_ensure, spans_of
 from monitoring.store.records import Rows, Written
-from monitoring.store.schema import FAMILIES, FIVE_MINUTES, RAW, key_columns, table_name
-from monitoring.store.watermarks import late_windows
-from monitoring.store.write import Batch, batch_merge, keys_of
+from monitoring.store.schema import FAMILIES, FIVE_MINUTES, RAW, key_columns, sql_type, table_name
+from monitoring.store.watermarks import late_windows, moment
+from monitoring.store.write import Batch, keys_of, merge_sql
+
+EPOCH_SQL = "'2000-01-01 00:00:00+00'::timestamptz + time * interval '1 microsecond'"
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,27 @@ def rows_push(rows: Rows, *, filled: float | None, straight: bool) -> Written:
     if straight:
         copy_in(batch.table, list(batch.columns), batch.body())
         return Written(samples)
-    written = batch_merge(batch, overwrite=False)
+    written = batch_fill(batch)
     return Written(written, samples - written)
+
+
+def batch_fill(batch: Batch) -> int:
+    """Merge by column without a temporary table, as many agents may need it each minute; returns how many samples were new."""
+    kinds = {name: {"integer": "int", "timestamptz": "bigint"}.get(sql_type(name), "float8") for name in batch.columns}
+    taken = ", ".join(f"{EPOCH_SQL} AS time" if name == "time" else f"{name}::{sql_type(name)}" for name in kinds)
+    lists = ", ".join(f"%s::{kind}[]" for kind in kinds.values())
+    incoming = f"(SELECT {taken} FROM unnest({lists}) AS sent({', '.join(kinds)}))"
+    values: list[Any] = [array_list(name, column) for name, column in batch.columns.items()]
+    with connection.cursor() as cursor:
+        cursor.execute(merge_sql(batch, incoming, overwrite=False), [*values, moment(batch.times.min()), moment(batch.times.max())])
+        (written,) = cursor.fetchone()
+    return int(written or 0)
+
+
+def array_list(name: str, column: NDArray[Any]) -> list[Any]:
+    if name == "time":
+        return to_microseconds(column).tolist()
+    return column.tolist() if sql_type(name) == "integer" else np.where(np.isnan(column), None, column).tolist()
 
 
 def late_mark(batch: Batch, *, filled: float | None) -> None:

@@ -1,4 +1,4 @@
-"""`make test` kills each process once; `make chaos` (`pytest tests/chaos --full`) does it five times."""
+"""`make test` kills each process once; `make chaos` (`pytest tests/chaos --full`) does it 20 times, 100 kills in all."""
 
 import pytest
 
@@ -9,4 +9,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def rounds(pytestconfig: pytest.Config) -> int:
-    return 5 if pytestconfig.getoption("--full", default=False) else 1
+    return 20 if pytestconfig.getoption("--full", default=False) else 1

@@ -1,5 +1,9 @@
-"""kill -9 of web, worker, beat and Postgres while Headroom polls and imports: no hole, no double, healthy within 30 s."""
+"""kill -9 of agent, web, worker, beat and Postgres while Headroom polls, imports and takes 400 pushed samples a second.
 
+No hole, no double, healthy within 30 s; pushes are answered again within 10 s.
+"""
+
+import hashlib
 import http.client
 import os
 import signal
@@ -8,6 +12,7 @@ import urllib.error
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +20,8 @@ import psycopg
 import pytest
 
 from tests.capacity.test_supervisor_runs import Instance
+from tests.chaos.pusher import CARDS
+from tests.chaos.pushing import ROWS_SQL, Key, Pushing, missing
 from tests.servers.fleet import Truth, fleet_write
 from tests.servers.model_servers import node_exporter
 from tests.servers.processes import wait_until
@@ -25,6 +32,7 @@ pytestmark = pytest.mark.xdist_group("chaos")
 DAYS, SCRAPE_SECONDS = 4, 2.0
 CHILDREN = {"worker": ("celery", " worker "), "postgres": ("bin/postgres",), "web": ("gunicorn",), "beat": ("celery", " beat ")}
 HEALTHY_SECONDS = 30.0
+PUSHED_SECONDS = 10.0  # p95 from a kill to the next batch that the server has
 
 
 @dataclass
@@ -33,6 +41,7 @@ class Survived:
     prometheus: PrometheusServer
     headroom: Headroom
     run: dict[str, Any]
+    pushing: Pushing
     healthy_seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
@@ -72,6 +81,34 @@ def connect(headroom: Headroom, url: str, *, instance: Instance) -> dict[str, An
     return run
 
 
+def push_key(instance: Instance, *, cluster: str) -> str:
+    """An ingest key of a new cluster."""
+    key = f"hr_ag_{cluster[:8]}_{'s' * 43}"
+    instance.ask(f"INSERT INTO monitoring_cluster (name, demo, created_at) VALUES ('{cluster}', false, now()) RETURNING id")
+    instance.ask(
+        "INSERT INTO monitoring_key (name, prefix, secret_digest, scope, created_at, cluster_id)"
+        f" SELECT 'chaos', '{cluster[:8]}', '{hashlib.sha256(key.encode()).hexdigest()}', 'ingest', now(), id"
+        f" FROM monitoring_cluster WHERE name = '{cluster}' RETURNING id"
+    )
+    return key
+
+
+def push_start(headroom: Headroom, *, instance: Instance, folder: Path) -> Pushing:
+    key = push_key(instance, cluster="pushed")
+    pushing = Pushing(f"http://127.0.0.1:{headroom.port}", key, folder)
+    pushing.start()
+    wait_until(lambda: pushing.answers(), seconds=30, what="the first push")
+    return pushing
+
+
+def kill_agent(pushing: Pushing) -> None:
+    pushing.killed_at.setdefault("agent", []).append(time.time())
+    pushing.kill()
+    pushing.start()
+    since = time.time()
+    wait_until(lambda: pushing.answers()[-1] > since, seconds=PUSHED_SECONDS * 3, what="the agent to push again")
+
+
 def import_done(headroom: Headroom, run: int) -> bool:
     with suppress(urllib.error.URLError, http.client.HTTPException, OSError):
         return bool(headroom.call(f"imports/{run}")["state"] == "done")
@@ -93,23 +130,49 @@ def survived(tmp_path_factory: pytest.TempPathFactory, rounds: int) -> Iterator[
         stack.callback(headroom_stop, headroom)
         instance = Instance(headroom.data, headroom.port, headroom.process)
         run = connect(headroom, prometheus.url, instance=instance)
+        pushing = push_start(headroom, instance=instance, folder=folder / "pusher")
+        stack.callback(pushing.kill)
         seconds: dict[str, list[float]] = {name: [] for name in CHILDREN}
         for _ in range(rounds):
             for name in CHILDREN:
+                pushing.killed_at.setdefault(name, []).append(time.time())
                 seconds[name].append(kill(instance, name))
+            kill_agent(pushing)
         wait_until(lambda: import_done(headroom, run["id"]), seconds=300, what="the import")
         done = instance.ask("SELECT now()")
         caught_up = f"SELECT count(*) FROM monitoring_source WHERE watermark > '{done}'"
         wait_until(lambda: instance.ask(caught_up) == 1, seconds=120, what="the poll to pass the last kill")
         redone = f"SELECT count(*) FROM monitoring_dirtywindow WHERE created_at < '{done}'"
         wait_until(lambda: instance.ask(redone) == 0, seconds=180, what="the rollups to be redone under the imported rows")
-        yield Survived(truth, prometheus, headroom, headroom.call(f"imports/{run['id']}"), seconds)
+        pushing.kill()
+        read = len(pushing.read_at())
+        pushing.start()  # what its spool holds comes now
+        wait_until(lambda: len(pushing.read_at()) > read + 4 and pushing.is_even(), seconds=60, what="the spool to be sent")
+        pushing.kill()
+        yield Survived(truth, prometheus, headroom, headroom.call(f"imports/{run['id']}"), pushing, seconds)
 
 
 @pytest.mark.parametrize("name", CHILDREN)
 def test_it_is_healthy_again_within_30_seconds(survived: Survived, name: str) -> None:
     print(name, [round(seconds, 1) for seconds in survived.healthy_seconds[name]])
     assert max(survived.healthy_seconds[name]) < HEALTHY_SECONDS
+
+
+def test_pushes_are_answered_again_within_10_seconds(survived: Survived) -> None:
+    healed = {name: survived.pushing.seconds_to_heal(name) for name in survived.pushing.killed_at}
+    print({name: [round(seconds, 1) for seconds in many] for name, many in healed.items()})
+    assert np.quantile([seconds for many in healed.values() for seconds in many], 0.95, method="higher") <= PUSHED_SECONDS
+
+
+def test_nothing_pushed_is_lost_doubled_or_changed(survived: Survived) -> None:
+    """All readings the spool had, but for the last seconds, which the end of the test cut off."""
+    pushing = survived.pushing
+    rows = survived.query(ROWS_SQL)
+    stored: dict[Key, tuple[float | None, ...]] = {(row[0], row[1]): tuple(row[2:]) for row in rows}
+    assert len(rows) == len(stored)
+    read = [at for at in pushing.read_at() if at < pushing.answers()[-1] - 3]
+    assert len(read) * CARDS > 100 and missing(read, stored) == []
+    assert not [line for line in pushing.heard() if line.split()[1] == "200" and '"rejected":0' not in line]
 
 
 def test_the_import_is_complete(survived: Survived) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 from tests.monitoring.ingest_door import body_of, gpu, grid
@@ -81,15 +82,15 @@ def replace_somewhere(node: Any, rng: random.Random) -> None:
             continue
         what = rng.random()
         if what < 0.7:
-            node[key] = rng.choice(BAD_VALUES)
+            node[key] = deepcopy(rng.choice(BAD_VALUES))
         elif what < 0.8 and isinstance(node, dict):
             node[str(rng.choice(BAD_VALUES))] = node.pop(key)
         elif what < 0.9:
             del node[key]
         elif isinstance(node, list):
-            node += [node[key]] * rng.choice((1, 5, 300))
+            node += [deepcopy(node[key]) for _ in range(rng.choice((1, 5, 300)))]
         else:
-            node[f"{key}x"] = node[key]
+            node[f"{key}x"] = deepcopy(node[key])
         return
 
 
