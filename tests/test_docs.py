@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.agent.config import SETTINGS as AGENT_SETTINGS
+from monitoring.agent.config import Setting
 from monitoring.api.metrics import GAUGES
+from monitoring.catalog.columns import COLUMNS
+from monitoring.catalog.records import Column, Entity
 from monitoring.models import KNOWN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +67,29 @@ class TestOperations:
         targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
         text = "\n".join(DOCS.values())
         assert [target for target in targets if f"`make {target}" not in text and f"make {target} " not in text and target != "help"] == []
+
+
+class TestAgent:
+    page = (ROOT / "docs" / "agent.md").read_text()
+
+    @pytest.mark.parametrize("setting", AGENT_SETTINGS, ids=lambda setting: setting.name)
+    def test_every_setting_is_on_the_page_with_default_and_limits(self, setting: Setting) -> None:
+        default = f"{setting.default:g}" if isinstance(setting.default, float) else setting.default
+        limits = f"{setting.bounds[0]:g} to {setting.bounds[1]:g}" if setting.bounds else ""
+        assert (
+            f"| `{setting.variable}` | `{setting.name}` | {f'`{default}`' if default else ''} | {limits} | {setting.meaning} |" in self.page
+        )
+
+    def test_no_setting_is_on_the_page_that_is_not_read(self) -> None:
+        assert set(VARIABLE.findall(self.page)) - {"HEADROOM_KEY_FILE"} == {setting.variable for setting in AGENT_SETTINGS}
+
+    @pytest.mark.parametrize("column", [*COLUMNS[Entity.ACCELERATOR], *COLUMNS[Entity.NODE]], ids=lambda column: column.name)
+    def test_every_signal_is_on_the_page(self, column: Column) -> None:
+        assert f"`{column.name}`" in self.page
+
+    def test_no_command_line_option_is_missing(self) -> None:
+        options = set(re.findall(r'"(--[a-z-]+)"', (ROOT / "monitoring" / "agent" / "__main__.py").read_text()))
+        assert options == set(re.findall(r"^\| `headroom-agent (--[a-z-]+)", self.page, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))

@@ -97,3 +97,19 @@ def children_environment(
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '/usr/bin:/bin')}",
     }
     return {**given, **kept, **fixed}
+
+
+def agent_environment(given: Mapping[str, str], *, address: Address, data: Path, key: str) -> dict[str, str]:
+    """None of the server's secrets; the person's own settings of the agent win."""
+    own = {
+        name: value for name, value in given.items() if name.startswith("HEADROOM_AGENT_") or name in ("HEADROOM_NODE", "LD_LIBRARY_PATH")
+    }
+    return {
+        "HEADROOM_AGENT_SPOOL": str(data / "agent"),
+        "HEADROOM_AGENT_JITTER_SECONDS": "5",
+        **own,
+        "HEADROOM_URL": address.url,
+        "HEADROOM_KEY": key,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '/usr/bin:/bin')}",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -84,7 +84,7 @@ def folders_make(data: Path, *, owner: Owner) -> None:
     for name in ("secrets", "log"):  # children write their logs through the files we open for them
         (data / name).mkdir(exist_ok=True)
         os.chmod(data / name, 0o700)
-    for name in ("static", "beat"):
+    for name in ("static", "beat", "agent"):
         (data / name).mkdir(exist_ok=True)
         owner.own(data / name)
 

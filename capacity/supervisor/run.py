@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 from capacity.supervisor.children import Child, log_fold
 from capacity.supervisor.ending import end_with_parent
-from capacity.supervisor.environment import Address, address_read, children_environment, database_check, port_check
+from capacity.supervisor.environment import Address, address_read, agent_environment, children_environment, database_check, port_check
 from capacity.supervisor.folders import CHECKOUT, Owner, data_folder, folders_make, lock_take, owner_here, secret_file, secrets_load
 from capacity.supervisor.postgres import Postgres, binaries_find, port_free
 from capacity.supervisor.problems import CannotStart, from_os_error, last_lines
@@ -67,6 +68,8 @@ class Supervisor:
         owner = children_owner(self.owner, data=self.data)
         self.prepare(environment, owner=owner, password=secrets["admin_password"])
         self.children = children_list(environment, owner=owner, data=self.data, address=self.address)
+        if self.agent_wanted:
+            self.children.append(self.agent_child(owner))
         for child in self.children:
             child.start()
         self.wait_ready()
@@ -108,8 +111,9 @@ class Supervisor:
         if not self.postgres:
             database_check(environment["DATABASE_URL"])
         gathering = static_start(self.data, environment=environment, owner=owner)
+        agent_key = ["--agent-key"] if self.agent_wanted and not (self.data / "secrets" / "agent_key").exists() else []
         tables = subprocess.run(
-            [sys.executable, "manage.py", "prepare", "--admin-email", admin_email(self.environment)],
+            [sys.executable, "manage.py", "prepare", "--admin-email", admin_email(self.environment), *agent_key],
             env={**environment, "HEADROOM_PROCESS": "prepare"},
             input=f"{password}\n".encode(),
             cwd=CHECKOUT,
@@ -122,7 +126,26 @@ class Supervisor:
         if tables.returncode:
             raise CannotStart(f"The tables could not be made:\n{last_lines(tables.stderr)}")
         self.admin_new = b"admin made" in tables.stdout
+        made = re.search(r"^agent key (\S+)$", tables.stdout.decode(), re.MULTILINE)
+        if made:
+            secret_file(self.data, "agent_key", value=made.group(1))
         say(f"  Tables ready  {time.monotonic() - began:.1f} s")
+
+    @property
+    def agent_wanted(self) -> bool:
+        return self.environment.get("HEADROOM_LOCAL_AGENT", "1").lower() not in ("0", "no", "off", "false")
+
+    def agent_child(self, owner: Owner) -> Child:
+        """This machine's own agent: it stops first and starts last, and waits for a web that is not there yet."""
+        key = (self.data / "secrets" / "agent_key").read_text()
+        return Child(
+            name="agent",
+            command=[sys.executable, "-m", "monitoring.agent"],
+            environment=agent_environment(self.environment, address=self.address, data=self.data, key=key),
+            owner=owner,
+            log=self.data / "log" / "agent.log",
+            stop_seconds=1.0,  # what it has not sent lies in its spool
+        )
 
     def wait_ready(self) -> None:
         ending = time.monotonic() + PATIENCE_SECONDS

@@ -68,7 +68,7 @@ class Instance:
         return None
 
     def children(self) -> list[int]:
-        names = ("gunicorn",), ("celery", " worker "), ("celery", " beat "), ("bin/postgres",)
+        names = ("gunicorn",), ("celery", " worker "), ("celery", " beat "), ("bin/postgres",), ("monitoring.agent",)
         return [pid for words in names if (pid := self.child(*words))]
 
     def status(self, path: str) -> int:
@@ -130,6 +130,14 @@ class TestARunningOne:
         assert running.status("/readyz") == 200
         assert running.status("/accounts/login/") == 200
 
+    def test_an_agent_of_this_machine_sends(self, running: Instance) -> None:
+        wait_for(lambda: running.ask("SELECT count(*) FROM node_sample WHERE cpu_cores > 0"), seconds=HEALTHY_SECONDS)
+        cluster = "SELECT cluster_id FROM monitoring_node WHERE id = (SELECT node_id FROM monitoring_agent)"
+        assert running.ask(f"SELECT name FROM monitoring_cluster WHERE id = ({cluster})") == "local"
+        assert (running.data / "secrets" / "agent_key").stat().st_mode & 0o077 == 0
+        pid = running.child("monitoring.agent")
+        assert pid and "HEADROOM_SECRET_KEY" not in Path(f"/proc/{pid}/environ").read_text()
+
     def test_a_second_one_on_the_same_data_says_who_runs(self, running: Instance) -> None:
         second = running.command("up")
         said, _ = second.communicate(timeout=60)
@@ -146,7 +154,7 @@ class TestARunningOne:
         "words", [("gunicorn",), ("celery", " worker "), ("celery", " beat "), ("bin/postgres",)], ids=["web", "worker", "beat", "postgres"]
     )
     def test_a_killed_child_is_healthy_again_within_30_seconds(self, running: Instance, words: tuple[str, ...]) -> None:
-        wait_for(lambda: len(running.children()) == 4, seconds=HEALTHY_SECONDS)
+        wait_for(lambda: len(running.children()) == 5, seconds=HEALTHY_SECONDS)
         pid, before = running.child(*words), running.ask("SELECT now()")
         assert pid
         os.kill(pid, signal.SIGKILL)
@@ -167,13 +175,14 @@ def test_it_stops_within_10_seconds_and_finds_everything_again(instance: Instanc
     instance.process.send_signal(signal.SIGINT)
     assert instance.process.wait(20) == 0
     assert time.monotonic() - began < 10.0
-    assert len(children) == 4 and not [pid for pid in children if alive(pid)]
+    assert len(children) == 5 and not [pid for pid in children if alive(pid)]
 
     again = instance.start()
     password = (instance.data / "secrets" / "admin_password").read_text()
     assert password in first and password not in again  # printed once
     assert instance.ask("SELECT count(*) FROM monitoring_setting WHERE name = 'kept'") == 1
     assert instance.ask("SELECT count(*) FROM monitoring_user") == 1
+    assert instance.ask("SELECT count(*) FROM monitoring_key") == 1  # the agent's, made once
 
 
 def test_a_killed_supervisor_leaves_nothing_that_hinders_the_next_start(instance: Instance) -> None:

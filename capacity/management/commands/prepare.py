@@ -11,10 +11,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pgmq.install import get_embedded_install_sql, get_embedded_sql_version
 
-from monitoring.models import Setting, User
+from monitoring.access import key_create
+from monitoring.models import Cluster, Key, Scope, Setting, User
 from monitoring.retention import partitions_ahead
 
 LOCK = 7_264_001  # any number; one `prepare` at a time
+LOCAL_CLUSTER, LOCAL_KEY = "local", "Agent of this machine"
 
 
 class Command(BaseCommand):
@@ -22,6 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--admin-email", default="", help="Make this install admin if there is none yet.")
+        parser.add_argument(
+            "--agent-key", action="store_true", help="Make and print an ingest key of the cluster `local`, if none was made."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with connection.cursor() as cursor:
@@ -33,6 +38,8 @@ class Command(BaseCommand):
             queues_install()
         if options["admin_email"] and admin_make(options["admin_email"]):
             self.stdout.write("admin made")
+        if options["agent_key"]:
+            self.stdout.write(f"agent key {agent_key_make()}")
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
@@ -53,3 +60,11 @@ def admin_make(email: str) -> bool:
     password = settings.ADMIN_PASSWORD or sys.stdin.readline().strip()
     User.objects.create_superuser(email, password or None)
     return True
+
+
+def agent_key_make() -> str:
+    """For the agent that runs beside the server. Who asks has none: the key of an earlier one ends, as nobody has its text."""
+    cluster, _ = Cluster.objects.get_or_create(name=LOCAL_CLUSTER)
+    Key.objects.filter(name=LOCAL_KEY, cluster=cluster, revoked_at__isnull=True).update(revoked_at=timezone.now())
+    _, text = key_create(LOCAL_KEY, scope=Scope.INGEST, created_by=None, cluster=cluster)
+    return text
