@@ -17,7 +17,20 @@ from capacity.demo.fleet import SERVICES
 from capacity.engine.answer import NoAnswer
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.catalog.records import Entity, Latency
-from monitoring.models import Accelerator, Deployment, Event, FillState, Node, Placement, Slo, Source, Team, Version
+from monitoring.models import (
+    Accelerator,
+    AcceleratorProcess,
+    Agent,
+    Deployment,
+    Event,
+    FillState,
+    Node,
+    Placement,
+    Slo,
+    Source,
+    Team,
+    Version,
+)
 from monitoring.rollups import rollups_fill
 from monitoring.series import latency_kinds, latency_totals, latest_load, lines_load, totals_load
 from tests.factories import make_cluster, make_deployment, make_team
@@ -175,6 +188,26 @@ class TestStories:
         assert not stranger.placements.exists()
         found = totals_load(Entity.ACCELERATOR, [stranger.pk], ("gr_engine_active_ratio",), start=ANCHOR - DAY, end=ANCHOR)
         assert found[stranger.pk]["gr_engine_active_ratio"].mean > 0.1
+
+    def test_its_agents_are_live_late_and_silent_and_older_gpus_cannot_tell_all(self) -> None:
+        now = ANCHOR + 2 * MINUTE
+        states = {agent.node.name: agent.state(now=now).value for agent in Agent.objects.filter(node__cluster__demo=True)}
+        assert states == {
+            "edge-node-05": "live", "edge-node-06": "late", "edge-node-07": "silent", "edge-node-08": "live", "gpu-a10g-01": "live",
+        }  # fmt: skip
+        old = Agent.objects.get(node__name="gpu-a10g-01")
+        assert len(old.capabilities) == 4 and all("nvmlGpmQueryDeviceSupport" in calls for calls in old.capabilities.values())
+        names = list(AcceleratorProcess.objects.filter(accelerator__node=old.node).values_list("name", flat=True))
+        assert names.count("python3") == 5 and names.count("jupyter-lab") == 1
+
+    def test_readings_were_dropped_exactly_where_the_telemetry_has_its_gaps(self) -> None:
+        agent = Agent.objects.get(node__name="edge-node-06")
+        gaps = list(agent.gaps.filter(start_at__gt=ANCHOR - 7 * DAY))
+        line = lines_load(Entity.NODE, agent.node_id, ("cpu_cores",), start=ANCHOR - 7 * DAY, end=ANCHOR, points=2016).columns["cpu_cores"]
+        missing = line.times[np.isnan(line.mean)]
+        covered = [any(gap.start_at.timestamp() <= at <= gap.end_at.timestamp() for gap in gaps) for at in missing]
+        assert gaps and all(covered)
+        assert all(any(gap.start_at.timestamp() <= at <= gap.end_at.timestamp() for at in missing) for gap in gaps)
 
     def test_the_fleet_looks_as_it_should(self) -> None:
         status_update(now=NOW)
