@@ -192,13 +192,14 @@ def report(cores: dict[str, float], *, pushed: Pushed, seconds: float, polls: st
     total = sum(cores.values())
     fine = total <= MOST_CORES and not pushed.troubles
     quick = np.quantile(pushed.seconds, [0.5, 0.95, 0.99]) * 1000
+    first = f": {pushed.troubles[0]}" if pushed.troubles else ""
     lines = [
         f"## Steady state: {AGENTS:,} agents of {CARDS} accelerators each minute, {DEPLOYMENTS:,} deployments polled each minute",
         "",
         f"{minutes:g} minutes after a warm-up of {WARM_UP_SECONDS:.0f} s, everything as `make up` starts it."
         f" {pushed.batches / seconds:.1f} batches/s,"
         f" {pushed.samples / seconds:,.0f} values/s stored by push; answers p50 {quick[0]:.0f} ms, p95 {quick[1]:.0f} ms, p99"
-        f" {quick[2]:.0f} ms; a poll cycle takes {polls} s; {len(pushed.troubles)} pushes refused{': ' + pushed.troubles[0] if pushed.troubles else ''}.",
+        f" {quick[2]:.0f} ms; a poll cycle takes {polls} s; {len(pushed.troubles)} pushes refused{first}.",
         "",
         "| process | cores |",
         "|---|---|",

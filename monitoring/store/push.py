@@ -105,9 +105,8 @@ def batch_fill(batch: Batch) -> int:
 
 
 def array_list(name: str, column: NDArray[Any]) -> list[Any]:
-    if name == "time":
-        return to_microseconds(column).tolist()
-    return column.tolist() if sql_type(name) == "integer" else np.where(np.isnan(column), None, column).tolist()
+    kept: list[Any] = (to_microseconds(column) if name == "time" else column).tolist()
+    return kept if name == "time" or sql_type(name) == "integer" else [None if value != value else value for value in kept]  # NaN
 
 
 def late_mark(batch: Batch, *, filled: float | None) -> None:
