@@ -101,6 +101,7 @@ def children_environment(
 
 def agent_environment(given: Mapping[str, str], *, address: Address, data: Path, key: str) -> dict[str, str]:
     """None of the server's secrets; the person's own settings of the agent win."""
+    public = given.get("HEADROOM_PUBLIC_URL", "")  # where it is https, plain http is only redirected
     own = {
         name: value for name, value in given.items() if name.startswith("HEADROOM_AGENT_") or name in ("HEADROOM_NODE", "LD_LIBRARY_PATH")
     }
@@ -108,7 +109,7 @@ def agent_environment(given: Mapping[str, str], *, address: Address, data: Path,
         "HEADROOM_AGENT_SPOOL": str(data / "agent"),
         "HEADROOM_AGENT_JITTER_SECONDS": "5",
         **own,
-        "HEADROOM_URL": address.url,
+        "HEADROOM_URL": public if public.startswith("https://") else address.url,
         "HEADROOM_KEY": key,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{given.get('PATH', '/usr/bin:/bin')}",
         "PYTHONUNBUFFERED": "1",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from capacity.supervisor.children import Child, log_fold
-from capacity.supervisor.environment import Address, address_read, children_environment, database_check, port_check
+from capacity.supervisor.environment import Address, address_read, agent_environment, children_environment, database_check, port_check
 from capacity.supervisor.folders import CHECKOUT, Owner, checkout_id, data_folder, disk_check, lock_read, lock_take, secrets_load
 from capacity.supervisor.postgres import Postgres, initdb_sentence, port_free
 from capacity.supervisor.problems import CannotStart, from_os_error
@@ -206,3 +206,23 @@ class TestBootstrap:
     def test_an_old_python_is_told(self, tmp_path: Path) -> None:
         done = self.run(tmp_path, "import deploy.bootstrap as b; b.OLDEST = (99, 0); b.python_check()")
         assert done.returncode == 2 and "needs Python 3.11 or newer" in done.stderr and "PYTHON=" in done.stderr
+
+
+class TestTheAgentOfThisMachine:
+    given = {"HEADROOM_SECRET_KEY": "s", "DATABASE_URL": "postgres://x/x", "HEADROOM_AGENT_INTERVAL_SECONDS": "5", "PATH": "/bin"}
+
+    def test_it_gets_none_of_the_servers_secrets(self, tmp_path: Path) -> None:
+        told = agent_environment(self.given, address=Address("0.0.0.0", 8080), data=tmp_path, key="hr_k")
+        assert "HEADROOM_SECRET_KEY" not in told and "DATABASE_URL" not in told
+        assert (told["HEADROOM_URL"], told["HEADROOM_KEY"], told["HEADROOM_AGENT_INTERVAL_SECONDS"]) == (
+            "http://127.0.0.1:8080",
+            "hr_k",
+            "5",
+        )
+
+    def test_where_http_is_redirected_it_takes_the_public_address(self, tmp_path: Path) -> None:
+        given = {**self.given, "HEADROOM_PUBLIC_URL": "https://headroom.example"}
+        assert (
+            agent_environment(given, address=Address("127.0.0.1", 8080), data=tmp_path, key="k")["HEADROOM_URL"]
+            == "https://headroom.example"
+        )
