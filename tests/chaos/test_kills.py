@@ -182,7 +182,9 @@ def test_the_import_is_complete(survived: Survived) -> None:
 
 def test_polling_left_no_hole_and_no_double(survived: Survived) -> None:
     """Every step of the polled stretch is there once."""
-    polled = "FROM node_sample WHERE time > (SELECT created_at FROM monitoring_importrun)"
+    # The agent of this machine pushes rows of its own.
+    own = "SELECT n.id FROM monitoring_node n JOIN monitoring_cluster c ON c.id = n.cluster_id WHERE c.name = 'real'"
+    polled = f"FROM node_sample WHERE time > (SELECT created_at FROM monitoring_importrun) AND node_id IN ({own})"
     (number, once, first, last) = survived.query(f"SELECT count(*), count(DISTINCT time), min(time), max(time) {polled}")[0]
     assert number == once == (last - first).total_seconds() / STEP + 1
 
