@@ -48,4 +48,4 @@ test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
 	@$(DEV) pytest tests/servers --all-servers
 
 chaos: ## kill -9 and outages, the full counts
-	@$(DEV) pytest tests/chaos --full
+	@$(DEV) pytest tests/chaos tests/monitoring/test_agent_sender.py tests/monitoring/test_agent_spool.py --full

@@ -4,6 +4,7 @@ Two samples, at least 100 ms apart, make a metric over the time between them. Th
 agent's whole interval: no bursts, no gap.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,8 @@ class Gpm:
     def free(self) -> None:
         """Give the buffers back; NVML wants that before it ends."""
         for sample in (self.older, self.newer):
-            pynvml.nvmlGpmSampleFree(sample)
+            with contextlib.suppress(pynvml.NVMLError):  # of a GPU that is lost
+                pynvml.nvmlGpmSampleFree(sample)
 
     def sample_take(self) -> bool:
         if self.instance is None:
