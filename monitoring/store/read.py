@@ -30,6 +30,7 @@ from monitoring.store.schema import (
 
 Watermarks = Mapping[tuple[str, str], float]
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
+ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
 PART_FOLDS = (("sum", "count"), ("sum", "sum"), ("min", "min"), ("max", "max"))
 
 
@@ -58,12 +59,16 @@ class Quads:
 def pieces_chart(family: str, level: Level, start: float, end: float, watermarks: Watermarks, *, step: float = 0.0) -> list[Piece]:
     """`level`, and what is newer than its watermark from finer levels.
 
-    step > 0: of `level` what is filled, where no finer rows are asked for, comes added up to this step.
+    step > 0: the steps that `level` has filled come added up; the last, begun one comes by itself.
     """
     filled = min(watermarks.get((family, level.name), start), end)
-    if not step or filled <= start:
+    whole = math.floor(filled / step) * step if step else start
+    if whole <= start:
         return pieces_tail(family, level, start, end, watermarks)
-    return [Piece(level, start, filled, step=step), *pieces_tail(family, level, filled, end, watermarks)]
+    added = Piece(level, start, whole, step=step)
+    if filled < end:
+        return [added, *pieces_tail(family, LEVELS[LEVELS.index(level) - 1], whole, end, watermarks)]
+    return [added, Piece(level, whole, end)] if whole < end else [added]
 
 
 def pieces_coarser(level: Level, start: float, end: float) -> list[Piece]:
@@ -162,7 +167,10 @@ def quads_sql(
 
 
 def quads_added(columns: Sequence[str]) -> str:
-    return ", ".join(f"{kind}({name}_{part}) AS {name}_{part}" for name in columns for kind, part in PART_FOLDS)
+    return ", ".join(
+        f"sum({name}_sum) / NULLIF(sum({name}_count), 0) AS {name}_sum, min({name}_min) AS {name}_min, max({name}_max) AS {name}_max"
+        for name in columns
+    )
 
 
 def quads_fetch(
@@ -173,7 +181,7 @@ def quads_fetch(
     keys = {"time": "timestamptz"} | ({"id": "integer"} if len(ids) > 1 else {}) | ({"version_id": "integer"} if versioned(entity) else {})
     tables = []
     for piece in pieces:
-        sent = PARTS if piece.level is not RAW else ("sum",)
+        sent = ("sum",) if piece.level is RAW else ADDED_PARTS if piece.step else PARTS
         kinds = keys | {f"{name}_{part}": "real" for name in columns for part in sent}
         tables.append((quads_sql(entity, ids, columns, [piece], versions), kinds))
     found = [quads_of(got, piece, columns, ids) for got, piece in zip(tables_fetch(tables), pieces, strict=True)]
@@ -185,10 +193,8 @@ def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str],
     parts = {}
     for name in columns:
         total = got[f"{name}_sum"]
-        if piece.level is RAW:
-            parts[name] = (np.isfinite(total).astype(np.float64), total, total, total)
-        else:
-            parts[name] = (np.nan_to_num(got[f"{name}_count"]), total, got[f"{name}_min"], got[f"{name}_max"])
+        count = np.nan_to_num(got[f"{name}_count"]) if f"{name}_count" in got else np.isfinite(total).astype(np.float64)
+        parts[name] = (count, total, got.get(f"{name}_min", total), got.get(f"{name}_max", total))
     level = ADDED_UP if piece.step else piece.level.seconds
     return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], same + level, parts)
 
