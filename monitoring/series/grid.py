@@ -98,7 +98,7 @@ def instants_of(quads: Quads, column: str, fold: Fold, places: Ints) -> Instants
     """Fold the versions of an entity at each instant; rows keep their place whichever column is asked."""
     count, total, low, high = quads.parts[column]
     if not quads.versions.any():  # nothing to fold
-        return Instants(places, quads.levels, quads.times, np.nan_to_num(total), count, low, high)
+        return Instants(places, quads.levels, quads.times, np.where(np.isnan(total), 0.0, total), count, low, high)
     order, starts = groups_of(places, quads.levels, quads.times)
     first = order[starts]
     keys = (places[first], quads.levels[first], quads.times[first])

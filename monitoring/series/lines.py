@@ -149,7 +149,7 @@ def lines_by_id(asked: Asked) -> dict[int, Lines]:
     ends = [marks.get((asked.wanted.entity, piece.level.name), np.inf if piece.level is FIVE_MINUTES else -np.inf) for piece in coarser]
     if charted.gap_before(max(ends, default=-np.inf)):
         more = quads_fetch(asked.wanted.entity, asked.ids, asked.wanted.stored(), coarser, asked.versions)
-        charted = charted_of(asked, quads_joined(quads, more))
+        charted = charted_of(asked, quads_joined([quads, more]))
     return charted.lines(asked)
 
 

@@ -1,6 +1,5 @@
 """Reading: which tables hold a window, and one query that brings the rows of all of them."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from monitoring.store.schema import (
 Watermarks = Mapping[tuple[str, str], float]
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
 ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
+KEYS = ("ids", "versions", "times", "levels")  # of `Quads`
 PART_FOLDS = (("sum", "count"), ("sum", "sum"), ("min", "min"), ("max", "max"))
 
 
@@ -185,7 +185,7 @@ def quads_fetch(
         kinds = keys | {f"{name}_{part}": "real" for name in columns for part in sent}
         tables.append((quads_sql(entity, ids, columns, [piece], versions), kinds))
     found = [quads_of(got, piece, columns, ids) for got, piece in zip(tables_fetch(tables), pieces, strict=True)]
-    return functools.reduce(quads_joined, found)
+    return quads_joined(found)
 
 
 def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str], ids: Sequence[int] | Ints) -> Quads:
@@ -193,19 +193,18 @@ def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str],
     parts = {}
     for name in columns:
         total = got[f"{name}_sum"]
-        count = np.nan_to_num(got[f"{name}_count"]) if f"{name}_count" in got else np.isfinite(total).astype(np.float64)
+        count = got.get(f"{name}_count")
+        count = np.isfinite(total).astype(np.float64) if count is None else np.where(np.isnan(count), 0.0, count)
         parts[name] = (count, total, got.get(f"{name}_min", total), got.get(f"{name}_max", total))
     level = ADDED_UP if piece.step else piece.level.seconds
     return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], same + level, parts)
 
 
-def quads_joined(one: Quads, other: Quads) -> Quads:
-    keys = [np.concatenate((getattr(one, name), getattr(other, name))) for name in ("ids", "versions", "times", "levels")]
-    parts = {}
-    for name, (count, total, low, high) in one.parts.items():
-        more = other.parts[name]
-        parts[name] = (np.r_[count, more[0]], np.r_[total, more[1]], np.r_[low, more[2]], np.r_[high, more[3]])
-    return Quads(keys[0], keys[1], keys[2], keys[3], parts)
+def quads_joined(several: Sequence[Quads]) -> Quads:
+    ids, versions, times, levels = (np.concatenate([getattr(one, name) for one in several]) for name in KEYS)
+    names = several[0].parts
+    parts = {name: tuple(map(np.concatenate, zip(*(one.parts[name] for one in several), strict=True))) for name in names}
+    return Quads(ids, versions, times, levels, parts)
 
 
 def latency_fetch(
