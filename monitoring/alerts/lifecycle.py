@@ -93,7 +93,7 @@ def life_step(life: Life, seen: Seen, *, now: float, timing: Timing) -> Step:
 def step_unknown(life: Life, state: State, *, now: float) -> Step:
     silent = now - life.known_at
     if silent > UNKNOWN_MOST:
-        return end(life, now=now)
+        return life_end(life, now=now)
     if silent <= UNKNOWN_GRACE or life.state is state:
         return Step(life)
     return Step(replace(life, state=state, since=now))
@@ -114,10 +114,11 @@ def step_false(life: Life, *, now: float, timing: Timing) -> Step:
     recovering = life if life.state is State.RECOVERING else replace(life, state=State.RECOVERING, since=now)
     if now - recovering.since < timing.keep_firing_seconds or recovering.flapping:
         return Step(recovering)
-    return end(recovering, now=now)
+    return life_end(recovering, now=now)
 
 
-def end(life: Life, *, now: float) -> Step:
+def life_end(life: Life, *, now: float) -> Step:
+    """It is over, whatever it was: its rule or subject is gone, or its time has come."""
     if not life.fired:
         return Step(replace(life, state=State.OK, since=now))
     return toggle(replace(life, state=State.RESOLVED, since=now, fired=False), Told.RESOLVE, now=now)
@@ -139,7 +140,7 @@ def settle(step: Step, *, now: float) -> Step:
     calm = replace(life, flapping=False, toggles=())
     if life.state is State.FIRING:
         return Step(calm, Told.FIRE)
-    return end(calm, now=now) if life.state is State.RECOVERING else Step(calm)
+    return life_end(calm, now=now) if life.state is State.RECOVERING else Step(calm)
 
 
 def recent(toggles: tuple[float, ...], *, now: float) -> tuple[float, ...]:

@@ -102,6 +102,7 @@ class Alert(models.Model):
     deployment = models.ForeignKey(Deployment, models.CASCADE, null=True, blank=True, related_name="alerts")
     team = models.ForeignKey(Team, models.SET_NULL, null=True, blank=True, related_name="alerts")
 
+    finding = models.BooleanField(default=False)  # raised by who found it, not evaluated
     severity = models.CharField(max_length=10, choices=Severity.choices)
     summary = models.CharField(max_length=300)
     consequence = models.CharField(max_length=500, blank=True)
@@ -127,6 +128,7 @@ class Alert(models.Model):
     condition = models.BooleanField(default=True)  # as last seen
     toggles = models.JSONField(default=list)  # Unix seconds of the last hour's edges
     edge_number = models.PositiveIntegerField(default=0)
+    step_number = models.PositiveIntegerField(default=0)  # of its newest transition
 
     acknowledged_until = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=254, blank=True)
@@ -280,6 +282,7 @@ class EvaluationMark(models.Model):
 
     name = models.CharField(max_length=40, unique=True)
     until = models.DateTimeField()
+    resumed_at = models.DateTimeField(default=timezone.now)  # when it went on after we ourselves were away
 
 
 class SloCount(models.Model):
