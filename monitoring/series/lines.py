@@ -172,6 +172,8 @@ def charted_of(asked: Asked, quads: Quads) -> Charted:
 
 def unit_of_columns(quads: Quads, table: Level, places: Ints) -> float:
     """The longest step of the asked columns, as one may come each 15 s and another each 60 s."""
+    if table is not RAW:
+        return float(table.seconds)
     raw = [(quads.levels == 0) & (count > 0) for count, *_ in quads.parts.values()]
     return max(unit_of(table, places[rows], quads.times[rows]) for rows in raw if rows.any() or not any(other.any() for other in raw))
 
