@@ -95,6 +95,7 @@ def field(number: int, payload: bytes) -> bytes:
 
 
 def write_body(bulk: Bulk) -> bytes:
+    """The densest there can be: three labels, and all samples of a series in one entry. No Prometheus sends like that."""
     series = []
     for number, name in enumerate(COLUMNS):
         for card in range(CARDS):
@@ -105,6 +106,21 @@ def write_body(bulk: Bulk) -> bytes:
                 for at, value in zip(bulk.times.tolist(), bulk.values[number, card].tolist(), strict=True)
             )
             series.append(field(1, labels + samples))
+    return snappy_literals(b"".join(series))
+
+
+def sent_body(bulk: Bulk) -> bytes:
+    """As a Prometheus server sends it: each sample in an entry of its own with all labels, here those of the DCGM exporter."""
+    series: list[bytes] = []
+    stamps = [b"\x10" + varint(int(at * 1000)) for at in bulk.times.tolist()]
+    host = f"node-{bulk.agent:04d}"
+    for number, name in enumerate(COLUMNS):
+        for card in range(CARDS):
+            told = {"__name__": f"DCGM_{name}", "Hostname": host, "UUID": bulk.uuid(card), "device": f"nvidia{card}", "gpu": str(card)}
+            told |= {"instance": f"{host}:9400", "job": "dcgm", "modelName": "NVIDIA H100 80GB HBM3"}
+            labels = b"".join(field(1, field(1, key.encode()) + field(2, value.encode())) for key, value in sorted(told.items()))
+            for stamp, value in zip(stamps, bulk.values[number, card].tolist(), strict=True):
+                series.append(field(1, labels + field(2, b"\x09" + struct.pack("<d", round(float(value), 3)) + stamp)))
     return snappy_literals(b"".join(series))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from django.db import connection
 
 from bench.cpu import cpu_seconds
-from bench.ingest_bodies import COLUMNS, STEP, Bulk, bulks, columns_body, samples_body, write_body
+from bench.ingest_bodies import COLUMNS, STEP, Bulk, bulks, columns_body, samples_body, sent_body, write_body
 from bench.timing import progress
 from capacity.supervisor.environment import Address
 from capacity.supervisor.folders import owner_here
@@ -27,7 +27,7 @@ from monitoring.access import key_create
 from monitoring.models import Cluster, Scope, setting_set
 
 AGENTS, INSTANTS, CONNECTIONS = 16, 50, 4
-REQUESTS = {"headroom": 24, "prometheus": 24, "drf": 2}  # of each agent in a run; the slow door gets fewer, rates are compared
+REQUESTS = {"headroom": 24, "prometheus": 8, "packed": 24, "drf": 2}  # of each agent in a run; the slow door gets fewer, rates are compared
 DRF_TIMES, PROMETHEUS_TIMES, MOST_BYTES = 8.0, 1.0, 13.0
 PEER_TABLE_SQL = (
     "CREATE TABLE bench_sample (id bigserial PRIMARY KEY, accelerator varchar(120) NOT NULL, metric varchar(80) NOT NULL,"
@@ -136,7 +136,8 @@ def doors() -> Iterator[list[Door]]:
         yield [
             Door("headroom", ports[0], "/api/v1/ingest", {**key, "Content-Encoding": "gzip"}, columns_body, (ours, postgres)),
             Door("drf", ports[1], "/samples", {"Content-Type": "application/json"}, samples_body, (drf, postgres)),
-            Door("prometheus", ports[2], "/api/v1/write", write, write_body, (peer,)),
+            Door("prometheus", ports[2], "/api/v1/write", write, sent_body, (peer,)),
+            Door("packed", ports[2], "/api/v1/write", write, write_body, (peer,)),
         ]
     finally:
         for process in started:
@@ -202,7 +203,12 @@ def bytes_a_value() -> float:
 
 
 def report(measured: dict[str, list[Run]], *, size: float) -> tuple[list[str], bool]:
-    names = {"headroom": "Headroom", "prometheus": "Prometheus remote write", "drf": "DRF serializer + `bulk_create`"}
+    names = {
+        "headroom": "Headroom",
+        "prometheus": "Prometheus remote write, as Prometheus sends",
+        "packed": "the same, densest form possible",
+        "drf": "DRF serializer + `bulk_create`",
+    }
     lines = [
         f"{AGENTS} agents of 8 accelerators, {len(COLUMNS)} columns, {len(COLUMNS) * 8 * INSTANTS:,} values a request,"
         f" {CONNECTIONS} connections; client, servers and Postgres on the same machine. Median of the runs, which take turns; in brackets"
