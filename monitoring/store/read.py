@@ -202,8 +202,10 @@ def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str],
 
 def quads_joined(several: Sequence[Quads]) -> Quads:
     ids, versions, times, levels = (np.concatenate([getattr(one, name) for one in several]) for name in KEYS)
-    names = several[0].parts
-    parts = {name: tuple(map(np.concatenate, zip(*(one.parts[name] for one in several), strict=True))) for name in names}
+    parts = {}
+    for name in several[0].parts:
+        count, total, low, high = (np.concatenate(part) for part in zip(*(one.parts[name] for one in several), strict=True))
+        parts[name] = (count, total, low, high)
     return Quads(ids, versions, times, levels, parts)
 
 
