@@ -39,7 +39,7 @@ bench-read: ## charts and pages beside Debian's Prometheus
 	@$(DEV) bench.read
 
 bench-ingest: ## the ingest door beside Prometheus remote write and a DRF door
-	@$(DEV) bench.ingest
+	@$(DEV) bench.ingest --steady 10
 
 bench-agent: ## CPU and memory of the agent on a fake NVML of 8 GPUs
 	@$(DEV) bench.agent
