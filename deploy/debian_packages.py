@@ -10,6 +10,7 @@ PACKAGES = {
     "chromium": "chromium",
     "gcc": "cc",  # the fake NVML of tests/fakes
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "redis-server": "redis-server",
 }

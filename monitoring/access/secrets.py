@@ -8,13 +8,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from monitoring.models import Source
+from monitoring.models import Channel, Source
 
 ADVICE = (
     "HEADROOM_ENCRYPTION_KEY must hold one key or, newest first, several with commas between; each 32 random bytes in URL-safe base64. "
     'Make one: python -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
 )
-SECRET_FIELDS = ((Source, "secret"),)
+SECRET_FIELDS: tuple[tuple[type[Source] | type[Channel], str], ...] = ((Source, "secret"), (Channel, "secret"))
 SHORTEST_WITH_TAIL = 12  # the last four of a shorter secret would give too much of it away
 
 
@@ -56,7 +56,7 @@ def secrets_rotate() -> int:
     count = 0
     for model, name in SECRET_FIELDS:
         with transaction.atomic():
-            for row in model.objects.select_for_update().exclude(**{name: ""}):
+            for row in model._default_manager.select_for_update().exclude(**{name: ""}):
                 stored = getattr(row, name)
                 if not stored.startswith(f"{newest}:"):
                     setattr(row, name, secret_encrypt(secret_decrypt(stored)))

@@ -240,13 +240,14 @@ def http_get(
     tls_ca: str | None = None,
     params: Mapping[str, str | Sequence[str]] | None = None,
     method: str = "GET",
+    body: bytes | None = None,
     timeout: tuple[float, float] = (5.0, 15.0),
     max_bytes: int = 5 * MEBIBYTE,
     resolver: Resolver = addresses_of,
 ) -> Reply:
     """Ask one address and read its answer, of any status; raises a member of HttpError.
 
-    params: the query string of a GET, the form body of a POST.
+    params: the query string of a GET, the form body of a POST that has no `body` of its own.
     timeout: seconds to connect, and for each read; the whole exchange ends after connect + 2 x read.
     """
     parts = url_checked(url)
@@ -265,20 +266,20 @@ def http_get(
                 headers={"Accept-Encoding": "gzip", "User-Agent": "headroom", **(headers or {})},
                 auth=auth,
                 params=params if method == "GET" else None,
-                data=params if method == "POST" else None,
+                data=body or (params if method == "POST" else None),
                 timeout=timeout,
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                body = body_read(response, where=where, max_bytes=max_bytes)
+                answer = body_read(response, where=where, max_bytes=max_bytes)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise trouble(error, where=where, exchange=exchange, timeout=timeout) from error
         except zlib.error as error:
             raise HttpBroken(f"The compressed answer of {where} cannot be unpacked ({error}).") from error
         if exchange.expired:  # a cut connection without a length reads as a short body
             raise trouble(TimeoutError(), where=where, exchange=exchange, timeout=timeout)
-    return Reply(status=response.status_code, headers=response.headers, body=body, seconds=time.monotonic() - started)
+    return Reply(status=response.status_code, headers=response.headers, body=answer, seconds=time.monotonic() - started)
 
 
 def pool_for(parts: SplitResult, host: str, port: int, *, exchange: Exchange, tls_ca: str | None) -> HTTPConnectionPool:

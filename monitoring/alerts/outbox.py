@@ -1,0 +1,175 @@
+"""The outbox: a message is claimed by lease, sent by somebody else, and its outcome written down only by who holds the lease.
+
+Of one channel one message is on its way at a time. Of one alert and channel no edge overtakes an earlier one; an untold
+beginning whose end waits already is told with its end. Where too many wait they share a message.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Greatest
+
+from monitoring.alerts.channels.base import ChannelError, Message, Telling
+from monitoring.alerts.silences import silence_of
+from monitoring.models import Alert, Channel, Edge, Notification, NotificationQuerySet, NotificationState, Silence, SloCount
+
+LEASE = timedelta(seconds=90)  # longer than any channel may take
+BACK_OFF = (10.0, 30.0, 60.0, 120.0, 300.0)  # seconds; the last again and again
+JITTER = 0.1
+GIVE_UP = timedelta(hours=24)
+ALERTS_KEPT = timedelta(days=400)
+REFUSALS_MOST = 3  # of a message the other side does not want
+SINGLE_MOST = 5  # deployments with a message of their own; where more wait, they share one
+TOGETHER_MOST = 200  # alerts in one message
+MESSAGES_A_MINUTE = 10  # by one channel
+WAITING, SENDING = NotificationState.WAITING, NotificationState.SENDING
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message and the token by which its outcome is written."""
+
+    channel: Channel
+    token: str
+    rows: list[Notification]
+
+    @property
+    def message(self) -> Message:
+        return Message(self.rows[0].message_key, tuple(Telling(row.dedup_key, row.edge, row.content) for row in self.rows))
+
+
+def channels_due(*, now: datetime) -> list[int]:
+    usable = Notification.objects.due(now=now).filter(channel__enabled=True, channel__switched_off_why="")
+    return list(usable.order_by("channel").values_list("channel", flat=True).distinct())
+
+
+def message_claim(channel_pk: int, *, now: datetime, owner: str) -> Claim | None:
+    """The channel's next message, leased; None where there is none now, or another sender has one of this channel."""
+    with transaction.atomic():
+        usable = Channel.objects.select_for_update(skip_locked=True).filter(pk=channel_pk, enabled=True, switched_off_why="")
+        channel = usable.first()
+        rows = Notification.objects.filter(channel=channel_pk)
+        if channel is None or rows.filter(state=SENDING, lease_until__gt=now).exists():
+            return None
+        ends_fold(channel, now=now)
+        muted_suppress(channel, now=now)
+        chosen = message_choose(channel, now=now)
+        if not chosen:
+            return None
+        token = f"{owner}/{uuid4().hex}"
+        for row in chosen:
+            row.state, row.lease_until, row.lease_owner = SENDING, now + LEASE, token
+            row.attempts += 1
+            row.message_key = row.message_key or chosen[0].dedup_key
+        Notification.objects.bulk_update(chosen, ["state", "lease_until", "lease_owner", "attempts", "message_key"])
+    return Claim(channel, token, chosen)
+
+
+def ends_fold(channel: Channel, *, now: datetime) -> None:
+    """A beginning nobody tried to tell, whose end waits too, is told by its end."""
+    untried = Notification.objects.filter(channel=channel, state=WAITING, message_key="")
+    ends = untried.filter(edge=Edge.RESOLVE, alert=OuterRef("alert"), edge_number=OuterRef("edge_number") + 1)
+    folded = list(untried.filter(Exists(ends), edge=Edge.FIRE).values_list("alert", "edge_number"))
+    for alert, number in folded:
+        untried.filter(alert=alert, edge_number=number).update(state=NotificationState.FOLDED)
+        untried.filter(alert=alert, edge_number=number + 1).update(run_after=now)
+
+
+def muted_suppress(channel: Channel, *, now: datetime) -> None:
+    """What a silence or something that is away mutes is kept, and not told. An end is told where its beginning was."""
+    silences = list(Silence.objects.filter(start_at__lte=now))
+    for row in untold(channel, now=now).filter(message_key="").select_related("alert"):
+        silence = silence_of(row.alert, silences, now=now)
+        reason = f"silence {silence.pk}: {silence.reason}" if silence else row.alert.inhibited_by
+        if row.edge == Edge.RESOLVE:
+            before = Notification.objects.filter(alert=row.alert_id, channel=channel, edge_number__lt=row.edge_number)
+            if before.filter(state=NotificationState.SENT).exists():
+                continue
+            last = before.order_by("-edge_number").first()
+            reason = last.suppressed_by if last and last.state == NotificationState.SUPPRESSED else reason
+        if reason:
+            Notification.objects.filter(pk=row.pk).update(state=NotificationState.SUPPRESSED, suppressed_by=reason[:200])
+
+
+def untold(channel: Channel, *, now: datetime) -> NotificationQuerySet:
+    """Due ones of which no earlier edge of the same alert still waits, oldest first."""
+    earlier = Notification.objects.unsent().filter(alert=OuterRef("alert"), channel=channel, edge_number__lt=OuterRef("edge_number"))
+    return Notification.objects.due(now=now).filter(~Exists(earlier), channel=channel).order_by("created_at", "pk")
+
+
+def message_choose(channel: Channel, *, now: datetime) -> list[Notification]:
+    """What was tried before, as it was put together then; else new ones: by deployment, or all in one where they are many."""
+    tried = untold(channel, now=now).exclude(message_key="").first()
+    if tried is not None:
+        together = Notification.objects.unsent().filter(channel=channel, message_key=tried.message_key)
+        return list(together.order_by("created_at", "pk"))
+    lately = Notification.objects.filter(channel=channel, sent_at__gt=now - timedelta(seconds=60))
+    if lately.values("message_key").distinct().count() >= MESSAGES_A_MINUTE:
+        return []
+    waiting = list(untold(channel, now=now).select_related("alert")[:TOGETHER_MOST])
+    if len({row.alert.deployment_id or row.alert_id for row in waiting}) > SINGLE_MOST:
+        return waiting
+    first = waiting[:1]
+    if not first or not channel.group_wait_seconds or first[0].alert.deployment_id is None:
+        return first
+    return [row for row in waiting if row.alert.deployment_id == first[0].alert.deployment_id]
+
+
+def sent_record(claim: Claim, response: str, *, now: datetime) -> bool:
+    """Whether the outcome was ours to write: a sender that took longer than its lease has lost it."""
+    held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
+    return bool(held.update(state=NotificationState.SENT, sent_at=now, response=response[:500], last_error="", lease_until=None))
+
+
+def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: random.Random) -> bool:
+    """Try again later, give up, or switch the channel off; the whole channel rests meanwhile."""
+    attempts = claim.rows[0].attempts
+    delay = BACK_OFF[min(attempts, len(BACK_OFF)) - 1]
+    again = now + timedelta(seconds=max(delay * (1 + JITTER * rng.random()), error.retry_after))
+    with transaction.atomic():
+        held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
+        refused = error.permanent and not error.switch_off and attempts >= REFUSALS_MOST
+        over = Q() if refused else Q(created_at__lte=now - GIVE_UP)
+        fields = {"last_error": str(error)[:2000], "lease_until": None}
+        dead = held.filter(over).update(state=NotificationState.DEAD, **fields)
+        back = held.update(state=WAITING, run_after=again, **fields)
+        if dead + back == 0:
+            return False
+        if error.switch_off:
+            Channel.objects.filter(pk=claim.channel.pk).update(switched_off_why=str(error)[:500], switched_off_at=now)
+        if not error.permanent:
+            waiting = Notification.objects.filter(channel=claim.channel, state=WAITING)
+            waiting.update(run_after=Greatest(F("run_after"), again))
+    return True
+
+
+def dead_replay(rows: NotificationQuerySet, *, now: datetime) -> int:
+    """Try those that were given up again, under the same key, for another day."""
+    dead = rows.filter(state=NotificationState.DEAD)
+    return dead.update(state=WAITING, attempts=0, run_after=now, created_at=now, last_error="")
+
+
+def outbox_sweep(*, now: datetime) -> str:
+    """Give up what waited for a day behind a channel that is off; tell what still fires and is muted no more."""
+    old = Notification.objects.filter(state=WAITING, created_at__lte=now - GIVE_UP).exclude(channel__switched_off_why="")
+    dead = old.update(state=NotificationState.DEAD, last_error="the channel stayed switched off for a day")
+    muted = Notification.objects.filter(state=NotificationState.SUPPRESSED, alert__closed_at__isnull=True, alert__fired=True)
+    silences = list(Silence.objects.filter(start_at__lte=now))
+    free = [
+        row.pk
+        for row in muted.exclude(edge=Edge.RESOLVE).select_related("alert")
+        if not row.alert.inhibited_by and silence_of(row.alert, silences, now=now) is None
+    ]
+    Notification.objects.filter(pk__in=free).update(state=WAITING, run_after=now, created_at=now)
+    return f"{dead} given up, {len(free)} muted no more" if dead or free else ""
+
+
+def alerts_clean(*, now: datetime) -> str:
+    """Alerts that ended 400 days ago go, with all they went through; judged minutes after two days."""
+    gone, _ = Alert.objects.filter(closed_at__lt=now - ALERTS_KEPT).delete()
+    SloCount.objects.filter(end_at__lt=now - timedelta(days=2)).delete()
+    return f"{gone} rows of old alerts deleted"
