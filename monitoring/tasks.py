@@ -14,6 +14,9 @@ from django.utils import timezone
 
 from monitoring.access import access_clean
 from monitoring.agents import processes_forget
+from monitoring.alerts.evaluate import alerts_evaluate
+from monitoring.alerts.outbox import alerts_clean, outbox_sweep
+from monitoring.alerts.send import notifications_send
 from monitoring.models import Heartbeat, Source
 from monitoring.retention import partitions_ahead, partitions_drop, partitions_pack
 from monitoring.rollups import rollups_fill
@@ -105,11 +108,30 @@ def partitions_pack_task(**_: object) -> None:
     slot_run("monitoring.partitions_pack", lambda now: partitions_pack(now=now), every_seconds=3600.0, now=timezone.now())
 
 
+@shared_task(name="monitoring.alerts_evaluate")
+def alerts_evaluate_task(**_: object) -> None:
+    slot_run("monitoring.alerts_evaluate", lambda now: alerts_evaluate(now=now), every_seconds=10.0, now=timezone.now())
+
+
+@shared_task(name="monitoring.alerts_send")
+def alerts_send_task(**_: object) -> None:
+    slot_run("monitoring.alerts_send", alerts_send, every_seconds=5.0, now=timezone.now(), at_most=3)
+
+
+def alerts_send(now: datetime) -> str:
+    return notifications_send(clock=timezone.now, owner=owner_name())
+
+
+@shared_task(name="monitoring.alerts_sweep")
+def alerts_sweep_task(**_: object) -> None:
+    slot_run("monitoring.alerts_sweep", lambda now: outbox_sweep(now=now), every_seconds=60.0, now=timezone.now())
+
+
 @shared_task(name="monitoring.slots_clean")
 def slots_clean_task(**_: object) -> None:
     slot_run("monitoring.slots_clean", clean, every_seconds=3600.0, now=timezone.now())
 
 
 def clean(now: datetime) -> str:
-    """Old slots, what access keeps no longer than it must, and processes that have ended."""
-    return f"{slots_clean(now=now)}; {access_clean(now=now)}; {processes_forget(now=now)}"
+    """Old slots, what access keeps no longer than it must, processes that have ended, and alerts of long ago."""
+    return f"{slots_clean(now=now)}; {access_clean(now=now)}; {processes_forget(now=now)}; {alerts_clean(now=now)}"

@@ -5,7 +5,7 @@ from typing import Any
 from celery.schedules import crontab, schedule
 from kombu import Queue
 
-QUEUE_NAMES = ("poll", "import", "upkeep", "analysis")  # a slow import never delays a poll where queues have own workers
+QUEUE_NAMES = ("poll", "import", "alerts", "upkeep", "analysis")  # a slow import never delays a poll where queues have own workers
 QUEUES = tuple(Queue(name) for name in QUEUE_NAMES)
 EACH_MINUTE = crontab()
 
@@ -17,6 +17,9 @@ JOBS: dict[str, tuple[str, Any, float]] = {
     "monitoring.partitions_ahead": ("upkeep", crontab(minute="7"), 3600.0),
     "monitoring.partitions_pack": ("upkeep", crontab(minute="22"), 3600.0),
     "monitoring.partitions_drop": ("upkeep", crontab(minute="37"), 3600.0),
+    "monitoring.alerts_evaluate": ("alerts", schedule(10.0), 10.0),
+    "monitoring.alerts_send": ("alerts", schedule(5.0), 5.0),
+    "monitoring.alerts_sweep": ("alerts", EACH_MINUTE, 60.0),
     "monitoring.look": ("import", crontab(minute="*/10"), 600.0),
     "monitoring.slots_clean": ("upkeep", crontab(minute="52"), 3600.0),
     "capacity.status_update": ("analysis", EACH_MINUTE, 60.0),

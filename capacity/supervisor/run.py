@@ -26,7 +26,7 @@ from capacity.supervisor.static import static_finish, static_start
 PATIENCE_SECONDS = 90.0  # for the first page
 SILENT_SECONDS = 60.0  # web without an answer for so long is started again
 CANARY_SECONDS = 180.0  # a queue without a sign of life for so long: the worker is started again
-QUEUES = "poll,import,upkeep,analysis"
+QUEUES = "poll,import,alerts,upkeep,analysis"
 
 
 def say(text: str) -> None:

@@ -21,7 +21,10 @@ from monitoring.api.metrics import exposition
 from monitoring.models import Heartbeat
 
 STALE_SECONDS = 180.0  # a loop that runs each minute and was silent for so long is not well
-LOOPS = ("monitoring.poll", "monitoring.rollups_fill", "capacity.status_update")
+LOOPS = (
+    *("monitoring.poll", "monitoring.rollups_fill", "capacity.status_update"),
+    *("monitoring.alerts_evaluate", "monitoring.alerts_send", "monitoring.alerts_sweep"),
+)
 CSP_REPORT_BYTES = 8192
 csp_reports: deque[dict[str, object]] = deque(maxlen=100)  # the newest of this process
 log = structlog.get_logger("headroom.web")

@@ -1,14 +1,25 @@
 """The doors: each finds its work in rows, does it once, and says what it did."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import current_app
 from django.conf import settings
 
-from monitoring.models import Heartbeat, ImportChunk, ImportRun, JobSlot
-from monitoring.tasks import canary_task, import_waiting, poll_due, rollups_fill_task
-from tests.factories import make_source
+from monitoring.access import secret_encrypt
+from monitoring.models import AllowedAddress, Channel, Heartbeat, ImportChunk, ImportRun, JobSlot, Notification
+from monitoring.tasks import (
+    alerts_evaluate_task,
+    alerts_send_task,
+    alerts_sweep_task,
+    canary_task,
+    import_waiting,
+    poll_due,
+    rollups_fill_task,
+)
+from tests.factories import make_agent, make_rule, make_source
+from tests.servers.loopback import serving
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -55,6 +66,19 @@ class TestDoors:
         assert import_waiting(NOW).startswith("1 chunks")
         chunk.refresh_from_db()
         assert chunk.attempts == 1 and chunk.state != "running"
+
+    def test_an_alert_is_evaluated_sent_and_swept_each_with_a_heartbeat(self) -> None:
+        make_rule("late", entity="agent", signal="agent_silent_seconds", threshold=-1, for_seconds=0)
+        make_agent()
+        with serving(lambda handler: handler.reply(200)) as server:
+            AllowedAddress.objects.create(network="127.0.0.1/32", port=server.port)
+            secret = secret_encrypt(json.dumps({"url": server.url, "signing": ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"]}))
+            Channel.objects.create(name="ops", kind="webhook", secret=secret, group_wait_seconds=0)
+            for task in (alerts_evaluate_task, alerts_send_task, alerts_sweep_task):
+                task(word_of_a_newer_release=True)
+        assert len(server.seen) == 1 and Notification.objects.get().state == "sent"
+        names = {f"monitoring.alerts_{name}" for name in ("evaluate", "send", "sweep")}
+        assert set(Heartbeat.objects.values_list("name", flat=True)) == names
 
     def test_rollups_are_filled_once_a_minute(self) -> None:
         for _ in range(2):
