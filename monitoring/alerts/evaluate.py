@@ -4,7 +4,7 @@ Who holds the mark's row evaluates; an evaluation that is not newer than the mar
 by any number of processes, and one that is killed leaves nothing behind and is done again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,7 +49,8 @@ def alerts_evaluate(*, now: datetime) -> str:
         subjects = subjects_load({rule.entity for rule in rules}, now=now)
         readings = readings_load(rules, subjects, now=now, resumed_at=mark.resumed_at, slos=slos)
         opened = {alert.identity: alert for alert in Alert.objects.open().filter(finding=False).select_for_update()}
-        seen = {found.identity: found for found in observe(rules, subjects, readings)}
+        watched = {alert.rule_name for alert in opened.values()}
+        seen = {found.identity: found for found in observe(rules, subjects, readings, watched=watched)}
         changes = [*changes_of(opened, seen, now=now), *begin(opened, seen, now=now)]
         flags_put(changes, seen, silences=list(Silence.objects.filter(start_at__lte=now)), now=now)
         told = changes_write(changes, channels=list(Channel.objects.filter(enabled=True)), now=now)
@@ -77,14 +78,19 @@ def rules_load() -> list[Rule]:
     return list(Rule.objects.filter(enabled=True, kind=RuleKind.METRIC))
 
 
-def observe(rules: Sequence[Rule], subjects: Mapping[str, list[Subject]], readings: Readings) -> Iterable[Observation]:
+def observe(
+    rules: Sequence[Rule], subjects: Mapping[str, list[Subject]], readings: Readings, *, watched: Collection[str]
+) -> Iterable[Observation]:
+    """What matters: all that is true, and all else of rules with open alerts. Nothing is the answer for most, so no identity is made."""
     for rule in rules:
         signal = signal_find(rule.entity, rule.signal)
         for subject in subjects[rule.entity]:
             if (rule.team_id is not None and subject.team_id != rule.team_id) or not labels_match(subject.labels, rule.matchers):
                 continue
             value = signal.value(readings, rule, subject) if signal else None
-            yield Observation(rule, subject, identity_of(rule.name, subject.labels), seen_of(rule, value, signal is not None), value)
+            seen = seen_of(rule, value, signal is not None)
+            if seen is Seen.TRUE or rule.name in watched:
+                yield Observation(rule, subject, identity_of(rule.name, subject.labels), seen, value)
 
 
 def seen_of(rule: Rule, value: float | None, known: bool) -> Seen:
