@@ -22,7 +22,7 @@ TRAIL = ("monitoring_auditevent", "django_session")  # who pressed the button st
 STORIES = {
     "/": (
         "1 of 12 deployments breaks its SLO, 2 need attention",
-        "SLO 0.80 s, for 3",
+        "SLO 0.80 s.",
         "KV cache 9",
         "3 of 4 replicas answer",
         "GPU memory rate at 9",
