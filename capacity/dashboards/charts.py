@@ -304,8 +304,8 @@ def band_trace(plot: Plot, band: Band, *, axis: Axis) -> dict[str, Any]:
 
 def stretches(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Start and end (exclusive) of each run of True."""
-    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
-    return [(int(low), int(high)) for low, high in edges.reshape(-1, 2)]
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))  # of booleans: where they change
+    return [(low, high) for low, high in edges.reshape(-1, 2).tolist()]
 
 
 # --- Words on the plot ---------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def spark(
 
 
 def points(xs: Array, ys: Array) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))  # numpy's own numbers take twice as long
 
 
 def limit_line(limit: float | None, *, top: float, width: int) -> SafeString:

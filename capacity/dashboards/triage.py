@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from django.db.models import QuerySet
@@ -22,7 +23,7 @@ from capacity.dashboards.words import DASH, change, count, figure, figure_html, 
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import Actor, accelerator_shares, accelerators_for, events_for
 from monitoring.catalog.records import Entity
-from monitoring.models import Accelerator, Deployment, DeploymentState, Event, EventKind
+from monitoring.models import Deployment, DeploymentState, Event, EventKind
 from monitoring.series import lines_load_total, totals_load
 
 FIRES_MOST, WASTED_MOST, CHANGED_MOST = 4, 5, 5
@@ -87,16 +88,25 @@ def since_words(status: DeploymentStatus) -> str:
     return span((status.as_of - status.since).total_seconds()) if status.since and status.as_of > status.since else ""
 
 
+class Card(NamedTuple):
+    """What is asked of each of thousands of accelerators."""
+
+    pk: int
+    model_name: str
+    mig_profile: str
+
+
 def wasted(actor: Actor, *, page: Page) -> Wasted:
     """Idle accelerator-hours of the last full 24 hours, by who holds the accelerators. Money comes with prices."""
     now = page.now
     end = now.replace(minute=0, second=0, microsecond=0)
-    accelerators = list(accelerators_for(actor, now=now).filter(instances__isnull=True).only("pk", "model_name", "mig_profile"))
+    leaves = accelerators_for(actor, now=now).filter(instances__isnull=True)
+    accelerators = [Card(*row) for row in leaves.values_list("pk", "model_name", "mig_profile")]
     ids = [each.pk for each in accelerators]
     totals = totals_load(Entity.ACCELERATOR, ids, BUSY, start=end - timedelta(hours=IDLE_HOURS), end=end)
     busy = {pk: value for pk in ids if (value := busy_mean(totals.get(pk, {}))) is not None}
     shares = accelerator_shares(actor, [pk for pk, value in busy.items() if value < SLACK_RATIO], at=now)
-    grouped: dict[int | None, list[tuple[Accelerator, float]]] = defaultdict(list)
+    grouped: dict[int | None, list[tuple[Card, float]]] = defaultdict(list)
     names: dict[int | None, Deployment | None] = {None: None}
     for each in accelerators:
         if (value := busy.get(each.pk)) is None or value >= SLACK_RATIO:
@@ -120,7 +130,7 @@ def busy_mean(columns: Mapping[str, object]) -> float | None:
     return None
 
 
-def waste(deployment: Deployment | None, members: Sequence[tuple[Accelerator, float]]) -> Waste:
+def waste(deployment: Deployment | None, members: Sequence[tuple[Card, float]]) -> Waste:
     hours = sum(IDLE_HOURS * (1 - value) for _, value in members)
     average = float(np.mean([value for _, value in members]))
     idle = sum(value < IDLE_RATIO for _, value in members)

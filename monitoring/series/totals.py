@@ -29,23 +29,22 @@ def totals_load(
     wanted = Wanted(entity, tuple(columns))
     pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load([entity]))
     got = totals_fetch(entity, ids, wanted.stored(), pieces)
-    rows = {int(number): row for row, number in enumerate(got["id"])}
-    return {int(number): {name: summary_of(wanted, name, got, rows.get(int(number))) for name in columns} for number in ids}
+    rows = {number: row for row, number in enumerate(got["id"].tolist())}
+    found = {name: summaries_of(wanted, name, got) for name in columns}
+    return {int(number): {name: own[rows[number]] if number in rows else NO_SUMMARY for name, own in found.items()} for number in ids}
 
 
-def summary_of(wanted: Wanted, name: str, got: dict[str, Floats], row: int | None) -> Summary:
-    if row is None:
-        return NO_SUMMARY
-    parts = [[float(got[f"{part}_{kind}"][row]) for kind in PARTS] for part in wanted.parts(name)]
-    (count, total, low, high) = parts[0]
-    if not count > 0:
-        return NO_SUMMARY
-    if name not in RATIO_OF:
-        return Summary(total / count, low, high, count)
-    below_count, below, *_ = parts[1]
-    if not below > 0:
-        return NO_SUMMARY
-    return Summary((total / count) / (below / below_count), np.nan, np.nan, min(count, below_count))
+def summaries_of(wanted: Wanted, name: str, got: dict[str, Floats]) -> list[Summary]:
+    """One a row; of a column its own, of a ratio the quotient of the means."""
+    count, total, low, high = (got[f"{wanted.parts(name)[0]}_{kind}"].astype(np.float64) for kind in PARTS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count
+        if name in RATIO_OF:
+            below_count, below = (got[f"{wanted.parts(name)[1]}_{kind}"].astype(np.float64) for kind in ("count", "sum"))
+            mean, count = mean / (below / below_count), np.where(below > 0, np.minimum(count, below_count), 0.0)
+            low = high = np.full(len(mean), np.nan)
+    rows = zip(mean.tolist(), low.tolist(), high.tolist(), count.tolist(), strict=True)
+    return [Summary(*row) if row[3] > 0 else NO_SUMMARY for row in rows]
 
 
 def latest_load(

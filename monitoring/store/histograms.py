@@ -116,8 +116,8 @@ def histograms_fetch(query: str) -> StoredHistograms:
     got = columns_fetch(
         f"SELECT rows.*, cardinality(counts) AS size FROM ({query}) AS rows JOIN monitoring_bucketlayout b ON b.id = layout_id", kinds
     )
-    known = layouts_load() if len(got["time"]) else {}
     used = [int(number) for number in np.unique(got["layout_id"])]
+    known = layouts_load(used)
     counts = {}
     for number in used:
         rows, block = arrays_split(got["counts"], got["size"], len(known[number]) + 1)

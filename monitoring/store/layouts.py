@@ -114,8 +114,16 @@ def histograms_merge(histograms: Sequence[Histogram]) -> Histogram:
     return Histogram(bounds, counts, total, sure_range(sure))
 
 
-def layouts_load() -> dict[int, Bounds]:
-    return {pk: tuple(float(bound) for bound in bounds) for pk, bounds in BucketLayout.objects.values_list("pk", "bounds")}
+LAYOUTS: dict[int, Bounds] = {}  # seen by this process; a layout never changes and its number is never used again
+
+
+def layouts_load(numbers: Iterable[int]) -> dict[int, Bounds]:
+    wanted = set(numbers)
+    unseen = wanted - LAYOUTS.keys()
+    if unseen:
+        found = BucketLayout.objects.filter(pk__in=unseen).values_list("pk", "bounds")
+        LAYOUTS.update({pk: tuple(float(bound) for bound in bounds) for pk, bounds in found})
+    return {number: LAYOUTS[number] for number in wanted if number in LAYOUTS}
 
 
 def layout_id(bounds: Bounds) -> int:
