@@ -28,6 +28,7 @@ from monitoring.store.schema import (
 )
 
 Watermarks = Mapping[tuple[str, str], float]
+RAW_TAIL_SECONDS = 7200.0  # so few raw rows are read sooner than two tables are asked; 5 minutes without raw ones are a day old
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
 ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
 KEYS = ("ids", "versions", "times", "levels")  # of `Quads`
@@ -59,13 +60,15 @@ class Quads:
 def pieces_chart(family: str, level: Level, start: float, end: float, watermarks: Watermarks, *, step: float = 0.0) -> list[Piece]:
     """`level`, and what is newer than its watermark from finer levels.
 
-    step > 0: the steps that `level` has filled come added up; the last, begun one comes by itself.
+    step > 0: the steps that `level` has filled come added up; the last, begun one comes by itself, from raw rows where it is short.
     """
     filled = min(watermarks.get((family, level.name), start), end)
     whole = math.floor(filled / step) * step if step else start
     if whole <= start:
         return pieces_tail(family, level, start, end, watermarks)
     added = Piece(level, start, whole, step=step)
+    if filled < end <= whole + RAW_TAIL_SECONDS:
+        return [added, Piece(RAW, whole, end)]
     if filled < end:
         return [added, *pieces_tail(family, LEVELS[LEVELS.index(level) - 1], whole, end, watermarks)]
     return [added, Piece(level, whole, end)] if whole < end else [added]
