@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, DataError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import Throttled
@@ -51,6 +51,9 @@ class Ingest(APIView):
             return refusal(request, Refused(unreadable.status, str(unreadable)))
         except Throttled as slow:
             return refusal(request, Refused(429, str(slow.detail), headers={"Retry-After": str(ceil(getattr(slow, "wait", None) or 1))}))
+        except DataError as error:  # ours to have refused earlier; asked again it would be no better
+            log.error("ingest: refused by the database", error=str(error).strip()[:300])
+            return refusal(request, Refused(400, "The batch holds a value that cannot be stored."))
         except (DatabaseError, InterfaceError) as error:
             log.error("ingest: database away", error=str(error).strip()[:300])
             text = "The database does not take this at the moment. Nothing is lost; send it again in a few seconds."

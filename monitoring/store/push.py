@@ -105,8 +105,11 @@ def batch_fill(batch: Batch) -> int:
 
 
 def array_list(name: str, column: NDArray[Any]) -> list[Any]:
-    kept: list[Any] = (to_microseconds(column) if name == "time" else column).tolist()
-    return kept if name == "time" or sql_type(name) == "integer" else [None if value != value else value for value in kept]  # NaN
+    if name == "time" or sql_type(name) == "integer":
+        whole: list[Any] = (to_microseconds(column) if name == "time" else column).tolist()
+        return whole
+    # Rounded here: Postgres refuses to make a `real` of what is too small for it.
+    return [None if value != value else value for value in column.astype(np.float32).tolist()]  # NaN
 
 
 def late_mark(batch: Batch, *, filled: float | None) -> None:

@@ -42,6 +42,13 @@ class TestABatch:
         assert (counts["accepted"], counts["duplicate"]) == (1, 1)
         assert [row[2:] for row in table_rows("accelerator_sample", "power_watts", "temperature_celsius")] == [(400.0, 50.0)]
 
+    @pytest.mark.parametrize("tiny", [1e-320, 1e-42])
+    def test_what_is_too_small_for_the_store_is_nothing(self, sender: Sender, tiny: float) -> None:
+        times = grid(1)
+        sender.send({"power_watts": [None, [400.0]]}, times=times)
+        assert sender.send({"temperature_celsius": [None, [tiny]]}, times=times)["accepted"] == 1  # merged with what is there
+        assert [row[2] for row in table_rows("accelerator_sample", "temperature_celsius")] == [pytest.approx(0, abs=1e-40)]
+
     def test_a_bad_sample_is_refused_alone_and_named(self, sender: Sender) -> None:
         counts = sender.send({"power_watts": [None, [-1.0, 400.0]], "no_such": [None, [1.0, 2.0]]}, times=grid(2))
         assert (counts["accepted"], counts["rejected"]) == (1, 3)
