@@ -157,6 +157,8 @@ def finer_wins(instants: Instants, *, step: float = 0.0, level: int = 0) -> Inst
     and may reach over a coarser row's stretch by up to their length.
     """
     measured = instants.weights > 0
+    if instants.levels.max(initial=0) <= ADDED_UP:  # nothing coarse
+        return instants if measured.all() else instants.taken(measured)
     kept = measured.copy()
     for coarse in np.unique(instants.levels[instants.levels > ADDED_UP]):
         rows = np.flatnonzero(measured & (instants.levels == coarse))
@@ -181,7 +183,7 @@ def touched(instants: Instants, finer: Ints, coarse: Ints, width: float, finer_w
 def steps_of(grid: Grid, times: Floats, levels: Ints) -> tuple[Ints, Ints, Floats]:
     """(row, step, share): rows longer than a step stand in each step they cover, `share` being their part in it."""
     last = np.ceil((times - grid.start) / grid.step - 1e-9).astype(np.int64) - 1
-    if (levels <= grid.step).all():
+    if levels.max(initial=0) <= grid.step:
         rows = np.flatnonzero((last >= 0) & (last < grid.size))
         return rows, last[rows], np.ones(len(rows))
     first = np.where(levels > grid.step, np.floor((times - levels - grid.start) / grid.step + 1e-9).astype(np.int64), last)

@@ -161,7 +161,7 @@ def quads_sql(
     for piece in pieces:
         level = f"{version_column(entity)}, {ADDED_UP if piece.step else piece.level.seconds} AS level"
         if piece.step:  # only of entities without versions
-            selected = f"{key} AS id, {bin_sql(int(piece.step))} AS time, {level}, {quads_added(columns)}"
+            selected = f"{key} AS id, {bin_start_sql(int(piece.step))} AS time, {level}, {quads_added(columns)}"
             selects.append(f"{piece_sql(entity, piece, selected, ids, versions)} GROUP BY {key}, {bin_start_sql(int(piece.step))}")
         else:
             selected = f"{key} AS id, time, {level}, {quad_columns(piece.level, columns)}"
@@ -200,7 +200,8 @@ def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str],
         count = np.isfinite(total).astype(np.float64) if count is None else np.where(np.isnan(count), 0.0, count)
         parts[name] = (count, total, got.get(f"{name}_min", total), got.get(f"{name}_max", total))
     level = ADDED_UP if piece.step else piece.level.seconds
-    return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), got["time"], same + level, parts)
+    times = np.rint(got["time"]) + piece.step if piece.step else got["time"]  # from the first microsecond of a step to its end
+    return Quads(got.get("id", same + int(ids[0])), got.get("version_id", same), times, same + level, parts)
 
 
 def quads_joined(several: Sequence[Quads]) -> Quads:
