@@ -9,8 +9,7 @@ import schemathesis
 import yaml
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
@@ -19,6 +18,7 @@ from monitoring.access import key_create
 from monitoring.models import Scope
 from tests.capacity.api_client import Api
 from tests.factories import make_accelerator, make_admin, make_deployment, make_node, make_source, make_team
+from tests.wsgi import connection_kept
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
 REMAKE = "make it again: python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml"
@@ -62,12 +62,8 @@ def headers(db: None, settings: Any) -> Iterator[dict[str, str]]:
     make_accelerator(make_node("n1", pk=1), pk=1)
     make_source(pk=1)
     _, text = key_create("fuzz", scope=Scope.ADMIN, created_by=None)
-    # As Django's own test client does: the application must not close the connection that holds the test's transaction.
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield {"Authorization": f"Bearer {text}"}
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
+    with connection_kept():
+        yield {"Authorization": f"Bearer {text}"}
 
 
 @schema.parametrize()

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import schemathesis
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from monitoring.agents.known import remembered
 from tests.monitoring.ingest_door import Sender
+from tests.wsgi import connection_kept
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -28,12 +28,8 @@ def headers(db: None) -> Iterator[dict[str, str]]:
     with connection.cursor() as cursor:  # making up the first calls can take longer than a web request may idle
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     sender = Sender()
-    # As Django's own test client does: the application must not close the connection that holds the test's transaction.
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield {"Authorization": f"Bearer {sender.text}"}
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
+    with connection_kept():
+        yield {"Authorization": f"Bearer {sender.text}"}
 
 
 @schema.parametrize()
