@@ -13,6 +13,7 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "redis-server": "redis-server",
+    "systemd": "systemd-analyze",  # reads the unit of the agent; installed, it runs nothing
 }
 
 
