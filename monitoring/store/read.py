@@ -28,7 +28,7 @@ from monitoring.store.schema import (
 )
 
 Watermarks = Mapping[tuple[str, str], float]
-RAW_TAIL_SECONDS = 7200.0  # so few raw rows are read sooner than two tables are asked; 5 minutes without raw ones are a day old
+RAW_TAIL_SECONDS = 7200.0  # at the live edge so few raw rows are read sooner than two tables are asked
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
 ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
 KEYS = ("ids", "versions", "times", "levels")  # of `Quads`
@@ -67,7 +67,8 @@ def pieces_chart(family: str, level: Level, start: float, end: float, watermarks
     if whole <= start:
         return pieces_tail(family, level, start, end, watermarks)
     added = Piece(level, start, whole, step=step)
-    if filled < end <= whole + RAW_TAIL_SECONDS:
+    from_raw = watermarks.get((family, FIVE_MINUTES.name), math.inf)
+    if whole <= from_raw <= end <= whole + RAW_TAIL_SECONDS and filled < end:
         return [added, Piece(RAW, whole, end)]
     if filled < end:
         return [added, *pieces_tail(family, LEVELS[LEVELS.index(level) - 1], whole, end, watermarks)]
