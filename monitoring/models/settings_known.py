@@ -20,7 +20,7 @@ KNOWN: dict[str, KnownSetting] = {
     known.name: known
     for known in (
         KnownSetting("retention_raw_days", 14, 1, 365, "days", "How long raw samples are kept."),
-        KnownSetting("retention_5m_days", 90, 2, 1100, "days", "How long five-minute rollups are kept."),
+        KnownSetting("retention_5m_days", 90, 2, 1100, "days", "How long rollups of 5 and 15 minutes are kept."),
         KnownSetting("retention_1h_months", 25, 2, 120, "months", "How long hourly rollups are kept; daily ones stay for ever."),
         KnownSetting("partitions_ahead_days", 8, 7, 60, "days", "How far ahead the tables' partitions are made."),
         KnownSetting("import_raw_hours", 24, 0, 336, "hours", "How much of an import's newest history comes in as raw samples."),

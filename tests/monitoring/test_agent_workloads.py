@@ -52,7 +52,7 @@ COMMANDS = {
     "llama-server -m /models/gemma-3-4b.Q4_K_M.gguf --port 8080": "gemma-3-4b.Q4_K_M",
     "llama-server -m /models/x.gguf --alias gemma": "gemma",
     "text-generation-launcher --model-id bigscience/bloom": "bigscience/bloom",
-    "server --model /root/.cache/huggingface/hub/models--org--name-7b/snapshots/0123": "org/name-7b",
+    "server --model /models/huggingface/hub/models--org--name-7b/snapshots/0123": "org/name-7b",
     "server --model s3://key:secret@bucket/models/llama": "llama",
     "server --model ''; --model": "",
     "python3 -m http.server": "",
