@@ -8,6 +8,13 @@ from datetime import datetime
 from monitoring.models import Accelerator, Agent, AgentState, Deployment, DeploymentState, Node, Placement, RuleEntity, Source, SourceState
 
 AWAY = (SourceState.DOWN, SourceState.WRONG)
+LABELS: dict[str, tuple[str, ...]] = {  # by which rules, channels and silences name a subject
+    RuleEntity.DEPLOYMENT: ("deployment", "cluster", "namespace", "workload", "model", "environment", "team"),
+    RuleEntity.ACCELERATOR: ("accelerator", "node", "cluster", "model"),
+    RuleEntity.NODE: ("node", "cluster"),
+    RuleEntity.AGENT: ("node", "cluster"),
+    RuleEntity.SOURCE: ("source", "cluster"),
+}
 
 
 @dataclass(frozen=True)
