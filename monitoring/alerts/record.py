@@ -207,4 +207,6 @@ def content_of(alert: Alert, *, edge: str) -> dict[str, Any]:
         "money": str(alert.money) if alert.money is not None else None,
         "currency": alert.currency,
         "context": alert.context,
+        "acknowledged_by": alert.acknowledged_by,
+        "acknowledged_until": alert.acknowledged_until.timestamp() if alert.acknowledged_until else None,
     }

@@ -81,6 +81,9 @@ class Edge(models.TextChoices):
     FIRE = "fire", "Fires"
     RESOLVE = "resolve", "Resolved"
     FLAPPING = "flapping", "Flapping"
+    REPEAT = "repeat", "Still fires"
+    ESCALATION = "escalation", "Nobody acknowledged it"
+    ACK = "ack", "Acknowledged"  # changes the first message where the channel can
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):
@@ -90,6 +93,9 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     def firing(self) -> "AlertQuerySet":
         """Those somebody was told of and nobody was told the end of."""
         return self.open().filter(fired=True)
+
+    def acknowledged(self, *, now: datetime) -> "AlertQuerySet":
+        return self.filter(Q(acknowledged_until__isnull=True) | Q(acknowledged_until__gt=now), acknowledged_at__isnull=False)
 
 
 class Alert(models.Model):
@@ -130,7 +136,8 @@ class Alert(models.Model):
     edge_number = models.PositiveIntegerField(default=0)
     step_number = models.PositiveIntegerField(default=0)  # of its newest transition
 
-    acknowledged_until = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_until = models.DateTimeField(null=True, blank=True)  # null: until it ends
     acknowledged_by = models.CharField(max_length=254, blank=True)
     silenced_by = models.ForeignKey("monitoring.Silence", models.SET_NULL, null=True, blank=True, related_name="+")
     inhibited_by = models.CharField(max_length=200, blank=True)  # in words; empty: nothing mutes it
@@ -154,6 +161,9 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule_name} {self.state}"
+
+    def is_acknowledged(self, *, now: datetime) -> bool:
+        return self.acknowledged_at is not None and (self.acknowledged_until is None or self.acknowledged_until > now)
 
 
 class AlertTransition(models.Model):
@@ -179,7 +189,8 @@ class AlertTransition(models.Model):
 class ChannelKind(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
     EMAIL = "email", "E-mail"
-    SLACK = "slack", "Slack"
+    SLACK = "slack", "Slack webhook"
+    SLACK_BOT = "slack_bot", "Slack app"
     ALERTMANAGER = "alertmanager", "Alertmanager"
 
 
@@ -194,10 +205,19 @@ class Channel(models.Model):
     options = models.JSONField(default=dict, blank=True)  # what is no secret: addresses of an e-mail and the like
     secret = models.TextField(blank=True)  # encrypted; JSON with the URL and what signs or opens it
     owner = models.EmailField(blank=True)  # who is told when it is switched off
-    group_wait_seconds = models.PositiveIntegerField(default=30)  # 0: each alert at once
+    group_wait_seconds = models.PositiveIntegerField(default=30)  # 0: each alert at once, nothing is grouped
+    group_interval_seconds = models.PositiveIntegerField(default=300)  # further alerts of a deployment just told wait so long
+    repeat_critical_seconds = models.PositiveIntegerField(default=4 * 3600)  # 0: never; infos are never repeated
+    repeat_warning_seconds = models.PositiveIntegerField(default=24 * 3600)
+    escalate_to = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")  # of the same team
+    escalate_after_seconds = models.PositiveIntegerField(default=900)  # told and not acknowledged for so long
+    weekly_digest = models.BooleanField(default=False)  # a list of warnings and infos, whether told at once or not
     enabled = models.BooleanField(default=True)
     switched_off_why = models.CharField(max_length=500, blank=True)  # a permanent error of the other side
     switched_off_at = models.DateTimeField(null=True, blank=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
+    test_ok = models.BooleanField(null=True, blank=True)  # null: never tested
+    test_said = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -234,6 +254,7 @@ class Notification(models.Model):
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="notifications")
     edge_number = models.PositiveIntegerField()
     edge = models.CharField(max_length=10, choices=Edge.choices)
+    number = models.PositiveIntegerField(default=0)  # of a repeat or acknowledgement; edges themselves have 0
     dedup_key = models.CharField(max_length=120, unique=True)  # goes out with the message
     message_key = models.CharField(max_length=120, blank=True)  # shared by those told in one message; stays over retries
     content = models.JSONField(default=dict)  # what was true at the edge
@@ -247,16 +268,69 @@ class Notification(models.Model):
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     response = models.CharField(max_length=500, blank=True)  # what the other side said
+    delivered_to = models.JSONField(default=list, blank=True)  # addresses that have it already, while others do not yet
 
     objects = NotificationQuerySet.as_manager()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("alert", "channel", "edge_number"), name="notification_once"),)
+        constraints = (models.UniqueConstraint(fields=("alert", "channel", "edge_number", "edge", "number"), name="notification_once"),)
         indexes = (
             models.Index(fields=("channel", "run_after"), name="notification_unsent", condition=Q(state__in=("waiting", "sending"))),
             models.Index(fields=("channel", "-sent_at"), name="notification_sent"),
         )
         ordering = ("alert", "edge_number")
+
+
+class AlertThread(models.Model):
+    """The first message about an alert by a channel: others refer to it, and it changes in place where the channel can."""
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="threads")
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="threads")
+    reference = models.CharField(max_length=200)  # Slack: "channel ts"; e-mail: the Message-ID
+    message_key = models.CharField(max_length=120)  # of the alerts that were told in that message
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("alert", "channel"), name="alert_thread_once"),)
+        indexes = (models.Index(fields=("channel", "message_key"), name="alert_thread_message"),)
+
+
+class AddressOff(models.Model):
+    """An address of an e-mail channel that gets nothing any more."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="addresses_off")
+    address = models.EmailField()
+    why = models.CharField(max_length=300)  # it unsubscribed, or what the mail server said
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("channel", "address"), name="address_off_once"),)
+
+
+class NoticeKind(models.TextChoices):
+    DIGEST = "digest", "Weekly digest"  # by the channel itself
+    SWITCHED_OFF = "off", "Channel switched off"  # a mail to its owner
+    DEAD = "dead", "Messages given up"  # a mail to the admins
+
+
+class Notice(models.Model):
+    """What is told once a period and not about one alert; whoever inserts the row has claimed the period."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="notices")
+    kind = models.CharField(max_length=10, choices=NoticeKind.choices)
+    period = models.CharField(max_length=40)  # week of a digest, day of given-up messages, moment of a switching off
+    content = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=NotificationState.choices, default=NotificationState.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    run_after = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_owner = models.CharField(max_length=160, blank=True)
+    last_error = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("channel", "kind", "period"), name="notice_once"),)
+        ordering = ("-created_at",)
 
 
 class Silence(models.Model):
@@ -268,6 +342,7 @@ class Silence(models.Model):
     end_at = models.DateTimeField()
     repeat_days = models.PositiveIntegerField(default=0)  # 0: once; 1: daily; 7: weekly
     repeat_until = models.DateTimeField(null=True, blank=True)
+    zone = models.CharField(max_length=64, blank=True)  # IANA; a repeating one keeps its time of day there; empty: UTC
     reason = models.CharField(max_length=300, blank=True)
     created_by = models.CharField(max_length=254, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
