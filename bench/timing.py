@@ -24,16 +24,27 @@ class Timing:
         return float(np.quantile(self.runs, 0.95, method="higher"))
 
 
-def timed(*calls: Callable[[], object], runs: int) -> list[Timing]:
-    """The calls take turns, so that a noisy minute hits all of them; one run of each before, to warm up."""
+def timed(*calls: Callable[[], object], runs: int, together: int = 1) -> list[Timing]:
+    """The calls take turns, so that a noisy minute hits all of them; one run of each before, to warm up.
+
+    together: so many runs of one call in a row, after one that is not counted: what the call before it left in the
+    processor's caches, and its collector of garbage, is then not part of its time.
+    """
     spent: list[list[float]] = [[] for _ in calls]
-    for run in range(runs + 1):
+    for call in calls:
+        call()
+    for _ in range(runs // together):
         for times, call in zip(spent, calls, strict=True):
-            began = time.perf_counter()
-            call()
-            if run:
-                times.append((time.perf_counter() - began) * 1000)
+            if together > 1:
+                call()
+            times.extend(milliseconds(call) for _ in range(together))
     return [Timing(tuple(times)) for times in spent]
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1000
 
 
 def progress(words: str) -> None:
