@@ -332,6 +332,13 @@ class KeyBody(Strict):
             raise serializers.ValidationError("must lie in the future")
         return value
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["scope"] == Scope.INGEST and attrs["cluster"] is None:
+            raise serializers.ValidationError({"cluster": "A key that sends belongs to one cluster: give its id."})
+        if attrs["scope"] == Scope.INGEST and attrs["team"] is not None:
+            raise serializers.ValidationError({"team": "A key that sends belongs to a cluster, not to a team: leave it out."})
+        return attrs
+
 
 class KeyList(generics.ListAPIView[Key]):
     """Keys of teams the caller manages, without their secrets."""

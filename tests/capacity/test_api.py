@@ -33,6 +33,7 @@ from tests.capacity.api_client import Api, key_api
 from tests.factories import (
     make_accelerator,
     make_admin,
+    make_cluster,
     make_deployment,
     make_member,
     make_node,
@@ -374,6 +375,14 @@ class TestPeople:
     def test_a_key_that_has_ended_is_not_made(self) -> None:
         body = {"name": "ci", "scope": "read", "expires_at": "2020-01-01T00:00:00Z"}
         assert Api(make_admin()).refused("keys", status=400, method="post", body=body)["errors"][0]["pointer"] == "#/expires_at"
+
+    def test_a_key_that_sends_belongs_to_a_cluster_and_to_no_team(self) -> None:
+        api, cluster = Api(make_admin()), make_cluster()
+        body = {"name": "agents", "scope": "ingest"}
+        assert api.refused("keys", status=400, method="post", body=body)["errors"][0]["pointer"] == "#/cluster"
+        both = {**body, "cluster": cluster.pk, "team": make_team().pk}
+        assert api.refused("keys", status=400, method="post", body=both)["errors"][0]["pointer"] == "#/team"
+        assert api.ok("keys", status=201, method="post", body={**body, "cluster": cluster.pk})["cluster"] == cluster.pk
 
     def test_rules_are_kept_in_order_and_applied(self) -> None:
         team = make_team()
