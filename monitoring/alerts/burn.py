@@ -4,12 +4,15 @@ A minute is broken where the promised percentile of its requests is above the th
 Burn rate 1 spends exactly the allowance of the SLO's window in that window.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from django.db import connection
 from django.db.models import Q, Sum
+from numpy.typing import NDArray
 
 from monitoring.catalog.records import Latency
 from monitoring.models import EvaluationMark, Slo, SloCount
@@ -21,7 +24,9 @@ CATCH_UP = 10  # minutes judged after a pause; older ones stay unknown
 MIN_REQUESTS = 5  # a percentile of fewer says nothing
 BUCKET = 300
 MARK = "slo_minutes"
-Counts = dict[int, dict[int, tuple[int, int]]]  # deployment -> window seconds -> (judged, broken)
+Floats = NDArray[np.float64]
+Counts = dict[int, tuple[Floats, Floats]]  # window seconds -> minutes judged and broken, one value a deployment
+Sums = dict[int, Floats]  # deployment -> (judged, broken, judged, broken, ...)
 
 
 def minutes_judge(slos: Iterable[Slo], *, now: datetime) -> int:
@@ -66,21 +71,49 @@ def counts_add(judged: dict[int, int], *, end: datetime) -> None:
         )
 
 
-def counts_load(windows: Collection[int], *, now: datetime) -> Counts:
-    """Of every deployment and window, in one query."""
+@dataclass(frozen=True)
+class Kept:
+    """Sums of buckets that change no more."""
+
+    asked: frozenset[int]
+    sums: Sums
+
+
+KEPT: dict[tuple[float, tuple[float, ...]], Kept] = {}
+
+
+def counts_load(deployments: Sequence[int], windows: Collection[int], *, now: datetime) -> Counts:
+    """Minutes judged and broken in the windows before now, by deployment; two queries, and one more each time a bucket is full.
+
+    Buckets up to the mark change no more, so their sums are kept from one round to the next.
+    """
     if not windows:
         return {}
-    since = {window: Q(end_at__gt=now - timedelta(seconds=window)) for window in windows}
-    sums: dict[str, Any] = {
-        f"{name}_{window}": Sum(name, filter=since[window], default=0) for window in windows for name in ("judged", "broken")
-    }
-    found = SloCount.objects.filter(since[max(windows)]).values("deployment_id").annotate(**sums)
-    rows: list[dict[str, Any]] = [dict(row) for row in found]
-    return {row["deployment_id"]: {window: (row[f"judged_{window}"], row[f"broken_{window}"]) for window in windows} for row in rows}
+    ordered = sorted(windows)
+    mark = EvaluationMark.objects.filter(name=MARK).values_list("until", flat=True).first() or now
+    cut = mark.timestamp() // BUCKET * BUCKET
+    bins = tuple((now.timestamp() - window) // BUCKET * BUCKET for window in ordered)
+    kept = KEPT.get((cut, bins))
+    if kept is None or not kept.asked.issuperset(deployments):
+        kept = Kept(frozenset(deployments), counts_sum(ordered, now=now, until=cut))
+        KEPT.clear()
+        KEPT[cut, bins] = kept
+    fresh = counts_sum(ordered, now=now, since=cut)
+    none = np.zeros(2 * len(ordered))
+    table = np.array([kept.sums.get(pk, none) + fresh.get(pk, none) for pk in deployments]).reshape(len(deployments), len(none))
+    return {window: (table[:, 2 * place], table[:, 2 * place + 1]) for place, window in enumerate(ordered)}
 
 
-def burn_rate(bad: float, whole: float, *, promised: float) -> float:
-    """bad of whole, over the share that may be bad; of a promise without allowance any bad one is beyond all bounds."""
-    if not whole or not bad:
-        return 0.0
-    return bad / whole / (1.0 - promised) if promised < 1 else float("inf")
+def counts_sum(windows: Sequence[int], *, now: datetime, since: float | None = None, until: float | None = None) -> Sums:
+    """By deployment (judged, broken) of one window after the other."""
+    rows = SloCount.objects.filter(end_at__gt=now - timedelta(seconds=windows[-1]))
+    if since is not None:
+        rows = rows.filter(end_at__gt=datetime.fromtimestamp(since, tz=UTC))
+    if until is not None:
+        rows = rows.filter(end_at__lte=datetime.fromtimestamp(until, tz=UTC))
+    sums: list[Any] = [
+        Sum(name, filter=Q(end_at__gt=now - timedelta(seconds=window)), default=0) for window in windows for name in ("judged", "broken")
+    ]
+    named = {f"part{place}": part for place, part in enumerate(sums)}
+    found = rows.order_by().values("deployment_id").annotate(**named).values_list("deployment_id", *named)
+    return {pk: np.array(parts, dtype=np.float64) for pk, *parts in found}

@@ -4,18 +4,23 @@ Who holds the mark's row evaluates; an evaluation that is not newer than the mar
 by any number of processes, and one that is killed leaves nothing behind and is done again.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 from django.db import transaction
+from numpy.typing import NDArray
 
 from monitoring.alerts.burn import minutes_judge
 from monitoring.alerts.defaults import rules_ship
 from monitoring.alerts.lifecycle import OVER, Seen, State, Timing, life_begin, life_end, life_step
 from monitoring.alerts.matching import labels_match
+from monitoring.alerts.readings import readings_load
 from monitoring.alerts.record import Change, alert_copy, changes_write, identity_of, life_of, toggles_before, value_put
-from monitoring.alerts.signals import Readings, readings_load, signal_find
+from monitoring.alerts.signals import Floats, Readings, signal_find
 from monitoring.alerts.silences import silence_of
 from monitoring.alerts.subjects import Subject, subjects_load
 from monitoring.models import Alert, Channel, Comparison, EvaluationMark, Rule, RuleKind, Severity, Silence, Slo
@@ -23,6 +28,7 @@ from monitoring.series import watermarks_held
 
 MARK = "rules"
 OUTAGE = timedelta(seconds=180)  # a pause of ours longer than this: nobody else was silent meanwhile
+Key = tuple[tuple[str, str], ...]
 RANK = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
 
 
@@ -49,8 +55,7 @@ def alerts_evaluate(*, now: datetime) -> str:
         subjects = subjects_load({rule.entity for rule in rules}, now=now)
         readings = readings_load(rules, subjects, now=now, resumed_at=mark.resumed_at, slos=slos)
         opened = {alert.identity: alert for alert in Alert.objects.open().filter(finding=False).select_for_update()}
-        watched = {alert.rule_name for alert in opened.values()}
-        seen = {found.identity: found for found in observe(rules, subjects, readings, watched=watched)}
+        seen = {found.identity: found for found in observe(rules, subjects, readings, opened=opened.values())}
         changes = [*changes_of(opened, seen, now=now), *begin(opened, seen, now=now)]
         flags_put(changes, seen, silences=list(Silence.objects.filter(start_at__lte=now)), now=now)
         told = changes_write(changes, channels=list(Channel.objects.filter(enabled=True)), now=now)
@@ -79,26 +84,51 @@ def rules_load() -> list[Rule]:
 
 
 def observe(
-    rules: Sequence[Rule], subjects: Mapping[str, list[Subject]], readings: Readings, *, watched: Collection[str]
+    rules: Sequence[Rule], subjects: Mapping[str, list[Subject]], readings: Readings, *, opened: Iterable[Alert]
 ) -> Iterable[Observation]:
-    """What matters: all that is true, and all else of rules with open alerts. Nothing is the answer for most, so no identity is made."""
+    """What matters: all that is true, and what has an open alert. Nothing is the answer for most, so only values are made for them."""
+    watched = defaultdict[str, list[Alert]](list)
+    for alert in opened:
+        watched[alert.rule_name].append(alert)
+    places = {entity: places_of(subjects[entity]) for entity in {rule.entity for rule in rules if rule.name in watched}}
     for rule in rules:
+        own = subjects[rule.entity]
         signal = signal_find(rule.entity, rule.signal)
-        for subject in subjects[rule.entity]:
-            if (rule.team_id is not None and subject.team_id != rule.team_id) or not labels_match(subject.labels, rule.matchers):
-                continue
-            value = signal.value(readings, rule, subject) if signal else None
-            seen = seen_of(rule, value, signal is not None)
-            if seen is Seen.TRUE or rule.name in watched:
-                yield Observation(rule, subject, identity_of(rule.name, subject.labels), seen, value)
+        values = signal.values(readings, rule) if signal and own else None
+        chosen = set() if values is None else set(np.flatnonzero(exceeds(rule, values)).tolist())
+        for alert in watched.get(rule.name, ()):
+            place = places[rule.entity].get(labels_key(alert.labels))
+            chosen |= set() if place is None else {place}
+        for place in sorted(chosen):
+            subject, value = own[place], np.nan if values is None else float(values[place])
+            if means(rule, subject):
+                seen = Seen.ERROR if signal is None else seen_of(rule, value)
+                yield Observation(rule, subject, identity_of(rule.name, subject.labels), seen, None if math.isnan(value) else value)
 
 
-def seen_of(rule: Rule, value: float | None, known: bool) -> Seen:
-    if not known:
-        return Seen.ERROR
-    if value is None:
+def places_of(subjects: Sequence[Subject]) -> dict[Key, int]:
+    return {labels_key(subject.labels): place for place, subject in enumerate(subjects)}
+
+
+def labels_key(labels: Mapping[str, str]) -> Key:
+    return tuple(sorted(labels.items()))
+
+
+def means(rule: Rule, subject: Subject) -> bool:
+    """Whether the rule is about this subject at all."""
+    return (rule.team_id is None or subject.team_id == rule.team_id) and labels_match(subject.labels, rule.matchers)
+
+
+def exceeds(rule: Rule, values: Floats) -> NDArray[np.bool_]:
+    """Where the condition is true; NaN is not."""
+    found: NDArray[np.bool_] = values > rule.threshold if rule.comparison == Comparison.ABOVE else values < rule.threshold
+    return found
+
+
+def seen_of(rule: Rule, value: float) -> Seen:
+    if math.isnan(value):
         return Seen.NO_DATA
-    return Seen.TRUE if (value > rule.threshold if rule.comparison == Comparison.ABOVE else value < rule.threshold) else Seen.FALSE
+    return Seen.TRUE if exceeds(rule, np.array(value)) else Seen.FALSE
 
 
 def changes_of(opened: Mapping[str, Alert], seen: Mapping[str, Observation], *, now: datetime) -> list[Change]:

@@ -1,27 +1,29 @@
-"""Signals: what a rule compares with its threshold. First all windows that any rule needs are read, then values are picked out of them.
+"""Signals: what a rule compares with its threshold, as arithmetic on arrays.
 
+The same formula serves a round (one value a subject) and the preview (one a subject and moment): both bring `Readings`.
 Columns and ratios of the catalogue are signals by their name: the mean over the rule's window. The named ones stand in NAMED.
 """
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from typing import Protocol
 
-from monitoring.alerts.burn import Counts, burn_rate, counts_load
-from monitoring.alerts.subjects import Subject
+import numpy as np
+from numpy.typing import NDArray
+
 from monitoring.catalog.columns import COLUMNS, RATIOS
 from monitoring.catalog.records import Entity
-from monitoring.models import Agent, Rule, RuleEntity, Slo, Source
-from monitoring.series import Summary, totals_load
+from monitoring.models import Rule, RuleEntity
 
+Floats = NDArray[np.float64]
 SHORT = 12  # the short window of a burn rate is the long one over this: it ends the alert soon after the burning ends
+LATENCY, AVAILABILITY = "latency", "availability"
+LEAST_RUNNING = 1.0  # replicas that do nothing are in balance
 
 
 @dataclass(frozen=True)
 class Window:
-    """Seconds before now: from `start` to `end`."""
+    """Seconds before now: from `start` to `end`. Entity: whose rows; replicas are looked at for their deployment."""
 
     entity: str
     start: int
@@ -34,43 +36,52 @@ class Need:
     columns: tuple[str, ...]
 
 
-@dataclass
-class Readings:
-    """Everything the signals of one round are taken from."""
+class Readings(Protocol):
+    """What is known of all subjects of an entity: arrays (subjects,) or (subjects, moments), NaN where it is not."""
 
-    now: datetime
-    resumed_at: datetime  # nobody is silent for longer than we have been listening
-    summaries: dict[Window, dict[int, dict[str, Summary]]]
-    slos: dict[int, Slo]
-    counts: Counts
-    agents: dict[int, Agent]
-    sources: dict[int, Source]
+    def mean(self, window: Window, name: str) -> Floats:
+        """Of a column or ratio over the window."""
+        ...
 
-    def summary(self, window: Window, pk: int, column: str) -> Summary | None:
-        found = self.summaries.get(window, {}).get(pk, {}).get(column)
-        return found if found is not None and found.count > 0 else None
+    def change(self, window: Window, name: str) -> Floats:
+        """Greatest less least of a column in the window."""
+        ...
 
-    def mean(self, window: Window, pk: int, column: str) -> float | None:
-        found = self.summary(window, pk, column)
-        return found.mean if found is not None and math.isfinite(found.mean) else None
+    def crew(self, window: Window, name: str) -> Floats:
+        """Means of the replicas of each deployment: (deployments, replicas at most) or (deployments, replicas at most, moments)."""
+        ...
 
-    def silent_seconds(self, heard: datetime) -> float:
-        return (self.now - max(heard, self.resumed_at)).total_seconds()
+    def minutes(self, seconds: int) -> tuple[Floats, Floats]:
+        """Minutes judged and broken of the latency promise in so many seconds before."""
+        ...
+
+    def promised(self, kind: str) -> Floats:
+        """The share that was promised, LATENCY or AVAILABILITY; NaN where nothing is."""
+        ...
+
+    def silent(self, entity: str) -> Floats:
+        """Seconds since the newest word, less the time in which we did not listen."""
+        ...
+
+    def skew(self) -> Floats:
+        """How far the clocks of agents' hosts are off, in seconds."""
+        ...
 
 
-Value = Callable[[Readings, Rule, Subject], float | None]
+Values = Callable[[Readings, Rule], Floats]
 
 
 @dataclass(frozen=True)
 class Signal:
-    """name; the entity it is of; what it is, for people; what is read for it; its value, None where nothing can be said."""
+    """name; the entity it is of; what it is, for people; what is read for it; its values, NaN where nothing can be said."""
 
     name: str
     entity: str
     unit: str
     meaning: str
     needs: Callable[[Rule], tuple[Need, ...]]
-    value: Value
+    values: Values
+    judged: bool = False  # whether it looks at minutes judged against a latency promise
 
 
 def nothing(rule: Rule) -> tuple[Need, ...]:
@@ -85,32 +96,34 @@ def burn_needs(rule: Rule) -> tuple[Need, ...]:
     return tuple(Need(window, ("requests_per_second", "error_ratio")) for window in windows_both(rule))
 
 
-def latency_burn(readings: Readings, rule: Rule, subject: Subject) -> float | None:
+def burn_rate(bad: Floats, whole: Floats, *, promised: Floats) -> Floats:
+    """bad of whole, over the share that may be bad; of a promise without allowance any bad one is beyond all bounds."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = bad / whole / (1.0 - promised)
+    return np.where(np.isnan(promised), np.nan, np.where((bad > 0) & (whole > 0), rate, 0.0))
+
+
+def latency_burn(readings: Readings, rule: Rule) -> Floats:
     """The lower of the burn rates of both windows: above the threshold only where both are."""
-    slo = readings.slos.get(subject.pk)
-    if slo is None or slo.latency is None or slo.threshold_seconds is None:
-        return None
-    counted = readings.counts.get(subject.pk, {})
-    rates = []
-    for window in windows_both(rule):
-        judged, broken = counted.get(window.start, (0, 0))
-        if not judged and readings.mean(window, subject.pk, "requests_per_second") is None:
-            return None
-        rates.append(burn_rate(broken, judged, promised=slo.objective_ratio))  # measured, but no requests to judge: nothing burns
-    return min(rates)
+    return np.minimum(*(latency_burn_over(readings, window) for window in windows_both(rule)))
 
 
-def error_burn(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-    slo = readings.slos.get(subject.pk)
-    if slo is None or slo.availability_ratio is None:
-        return None
-    rates = []
-    for window in windows_both(rule):
-        ratio = readings.mean(window, subject.pk, "error_ratio")
-        if ratio is None and readings.mean(window, subject.pk, "requests_per_second") != 0:
-            return None
-        rates.append(burn_rate(ratio or 0.0, 1.0, promised=slo.availability_ratio))
-    return min(rates)
+def latency_burn_over(readings: Readings, window: Window) -> Floats:
+    judged, broken = readings.minutes(window.start)
+    rate = burn_rate(broken, judged, promised=readings.promised(LATENCY))
+    measured = np.isfinite(readings.mean(window, "requests_per_second"))
+    return np.where((judged > 0) | measured, rate, np.nan)  # measured, but no requests to judge: nothing burns
+
+
+def error_burn(readings: Readings, rule: Rule) -> Floats:
+    return np.minimum(*(error_burn_over(readings, window) for window in windows_both(rule)))
+
+
+def error_burn_over(readings: Readings, window: Window) -> Floats:
+    ratio, requests = readings.mean(window, "error_ratio"), readings.mean(window, "requests_per_second")
+    known = np.where(np.isnan(ratio) & (requests == 0), 0.0, ratio)
+    rate = burn_rate(known, np.ones_like(known), promised=readings.promised(AVAILABILITY))
+    return np.where(np.isnan(known), np.nan, rate)
 
 
 def halves(rule: Rule) -> tuple[Window, Window]:
@@ -118,38 +131,32 @@ def halves(rule: Rule) -> tuple[Window, Window]:
     return Window("deployment", half), Window("deployment", 2 * half, half)
 
 
-def queue_growth(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-    new, old = (readings.mean(window, subject.pk, "requests_waiting") for window in halves(rule))
-    return new - old if new is not None and old is not None else None
+def queue_growth(readings: Readings, rule: Rule) -> Floats:
+    new, old = (readings.mean(window, "requests_waiting") for window in halves(rule))
+    return new - old
 
 
-def changed(column: str) -> Value:
+def crew_needs(rule: Rule) -> tuple[Need, ...]:
+    return (Need(Window("replica", rule.window_seconds), ("requests_running",)),)
+
+
+def replica_skew(readings: Readings, rule: Rule) -> Floats:
+    """NaN for deployments of which fewer than two replicas are measured."""
+    running = readings.crew(Window("replica", rule.window_seconds), "requests_running")
+    several = np.isfinite(running).sum(axis=1) >= 2
+    filled = np.where(np.expand_dims(several, 1), running, 0.0)  # all-NaN slices would warn
+    with np.errstate(invalid="ignore"):
+        skew = np.nanmax(filled, axis=1, initial=0.0) / np.maximum(np.nanmedian(filled, axis=1), LEAST_RUNNING)
+    return np.where(several, skew, np.nan)
+
+
+def changed(column: str) -> Values:
     """How much a counter or code changed within the window, at most."""
-
-    def value(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-        found = readings.summary(Window(rule.entity, rule.window_seconds), subject.pk, column)
-        return found.high - found.low if found is not None else None
-
-    return value
+    return lambda readings, rule: readings.change(Window(rule.entity, rule.window_seconds), column)
 
 
 def own_window(*columns: str) -> Callable[[Rule], tuple[Need, ...]]:
     return lambda rule: (Need(Window(rule.entity, rule.window_seconds), columns),)
-
-
-def agent_silent(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-    agent = readings.agents.get(subject.pk)
-    return readings.silent_seconds(agent.last_seen_at) if agent else None
-
-
-def clock_skew(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-    agent = readings.agents.get(subject.pk)
-    return abs(agent.skew_seconds) if agent and agent.skew_seconds is not None else None
-
-
-def source_silent(readings: Readings, rule: Rule, subject: Subject) -> float | None:
-    source = readings.sources.get(subject.pk)
-    return readings.silent_seconds(source.watermark or source.created_at) if source else None
 
 
 NAMED = {
@@ -162,6 +169,7 @@ NAMED = {
             "Burn rate of the latency promise, over the window and its last twelfth, the lower of both.",
             burn_needs,
             latency_burn,
+            judged=True,
         ),
         Signal(
             "slo_error_burn",
@@ -180,6 +188,22 @@ NAMED = {
             queue_growth,
         ),
         Signal(
+            "replica_skew",
+            "deployment",
+            "times",
+            "Requests being worked on by the busiest replica over those by the median one (1 at least), means over the window.",
+            crew_needs,
+            replica_skew,
+        ),
+        Signal(
+            "deployment_silent_seconds",
+            "deployment",
+            "seconds",
+            "Since the deployment was last seen in any source.",
+            nothing,
+            lambda readings, rule: readings.silent("deployment"),
+        ),
+        Signal(
             "ecc_errors_new",
             "accelerator",
             "errors",
@@ -195,9 +219,30 @@ NAMED = {
             own_window("xid_code"),
             changed("xid_code"),
         ),
-        Signal("agent_silent_seconds", "agent", "seconds", "Since the agent was last heard.", nothing, agent_silent),
-        Signal("clock_skew_seconds", "agent", "seconds", "How far the clock of the agent's host is off ours.", nothing, clock_skew),
-        Signal("source_silent_seconds", "source", "seconds", "Since the newest moment read from the source.", nothing, source_silent),
+        Signal(
+            "agent_silent_seconds",
+            "agent",
+            "seconds",
+            "Since the agent was last heard.",
+            nothing,
+            lambda readings, rule: readings.silent("agent"),
+        ),
+        Signal(
+            "clock_skew_seconds",
+            "agent",
+            "seconds",
+            "How far the clock of the agent's host is off ours.",
+            nothing,
+            lambda readings, rule: readings.skew(),
+        ),
+        Signal(
+            "source_silent_seconds",
+            "source",
+            "seconds",
+            "Since the newest moment read from the source.",
+            nothing,
+            lambda readings, rule: readings.silent("source"),
+        ),
     )
 }
 
@@ -213,43 +258,5 @@ def signal_find(entity: str, name: str) -> Signal | None:
     known = column or ratio
     if known is None:
         return None
-    return Signal(
-        name,
-        entity,
-        known.unit,
-        known.meaning,
-        own_window(name),
-        lambda readings, rule, subject: readings.mean(Window(rule.entity, rule.window_seconds), subject.pk, name),
-    )
-
-
-def readings_load(
-    rules: Iterable[Rule], subjects: Mapping[str, list[Subject]], *, now: datetime, resumed_at: datetime, slos: dict[int, Slo]
-) -> Readings:
-    """One read for each window that any rule needs, whatever the number of entities."""
-    columns, windows = defaultdict[Window, set[str]](set), set[int]()
-    for rule in rules:
-        signal = signal_find(rule.entity, rule.signal)
-        for need in signal.needs(rule) if signal else ():
-            columns[need.window].update(need.columns)
-        if rule.signal == "slo_latency_burn":
-            windows.update(window.start for window in windows_both(rule))
-    summaries = {
-        window: totals_load(
-            Entity(window.entity),
-            [subject.pk for subject in subjects[window.entity]],
-            sorted(names),
-            start=now - timedelta(seconds=window.start),
-            end=now - timedelta(seconds=window.end),
-        )
-        for window, names in columns.items()
-    }
-    return Readings(
-        now,
-        resumed_at,
-        summaries,
-        slos,
-        counts_load(windows, now=now),
-        {row.pk: row for row in Agent.objects.all()},
-        {row.pk: row for row in Source.objects.filter(enabled=True)},
-    )
+    values: Values = lambda readings, rule: readings.mean(Window(rule.entity, rule.window_seconds), name)  # noqa: E731
+    return Signal(name, entity, known.unit, known.meaning, own_window(name), values)

@@ -5,6 +5,7 @@ from monitoring.series.latency_many import latency_quantiles_many
 from monitoring.series.lines import lines_load, lines_load_many, lines_load_total
 from monitoring.series.records import LatencyLines, Latest, Line, Lines, Summary
 from monitoring.series.totals import coverage_load, latest_load, newest_load, totals_load
+from monitoring.series.windows import Totals, windows_load
 from monitoring.store.layouts import Histogram, Quantile, histograms_merge
 from monitoring.store.watermarks import watermarks_held
 
@@ -16,6 +17,7 @@ __all__ = [
     "Lines",
     "Quantile",
     "Summary",
+    "Totals",
     "coverage_load",
     "histogram_of",
     "histograms_merge",
@@ -30,4 +32,5 @@ __all__ = [
     "newest_load",
     "totals_load",
     "watermarks_held",
+    "windows_load",
 ]
