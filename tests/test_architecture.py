@@ -54,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "monitoring.api": {
         "monitoring.access",
         "monitoring.agents",
+        "monitoring.alerts",  # one click that takes an address off
         "monitoring.ingest",
         "monitoring.models",
         "monitoring.catalog",

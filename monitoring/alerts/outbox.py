@@ -5,7 +5,8 @@ beginning whose end waits already is told with its end. Where too many wait they
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -13,8 +14,10 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest
 
-from monitoring.alerts.channels.base import ChannelError, Message, Telling
+from monitoring.alerts.addresses import addresses_off
+from monitoring.alerts.channels.base import ChannelError, Message, Sent, Telling, Thread
 from monitoring.alerts.silences import silence_of
+from monitoring.alerts.threads import threads_begin, threads_load
 from monitoring.models import Alert, Channel, Edge, Notification, NotificationQuerySet, NotificationState, Silence, SloCount
 
 LEASE = timedelta(seconds=90)  # longer than any channel may take
@@ -36,10 +39,12 @@ class Claim:
     channel: Channel
     token: str
     rows: list[Notification]
+    threads: Mapping[int, Thread] = field(default_factory=dict)  # of alerts that this channel was told of before
 
     @property
     def message(self) -> Message:
-        return Message(self.rows[0].message_key, tuple(Telling(row.dedup_key, row.edge, row.content) for row in self.rows))
+        told = tuple(Telling(row.dedup_key, row.edge, row.content, self.threads.get(row.alert_id)) for row in self.rows)
+        return Message(self.rows[0].message_key, told, delivered=tuple(self.rows[0].delivered_to))
 
 
 def channels_due(*, now: datetime) -> list[int]:
@@ -66,7 +71,7 @@ def message_claim(channel_pk: int, *, now: datetime, owner: str) -> Claim | None
             row.attempts += 1
             row.message_key = row.message_key or chosen[0].dedup_key
         Notification.objects.bulk_update(chosen, ["state", "lease_until", "lease_owner", "attempts", "message_key"])
-    return Claim(channel, token, chosen)
+    return Claim(channel, token, chosen, threads_load(channel, chosen))
 
 
 def ends_fold(channel: Channel, *, now: datetime) -> None:
@@ -119,10 +124,18 @@ def message_choose(channel: Channel, *, now: datetime) -> list[Notification]:
     return [row for row in waiting if row.alert.deployment_id == first[0].alert.deployment_id]
 
 
-def sent_record(claim: Claim, response: str, *, now: datetime) -> bool:
+def sent_record(claim: Claim, response: Sent | str, *, now: datetime) -> bool:
     """Whether the outcome was ours to write: a sender that took longer than its lease has lost it."""
-    held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
-    return bool(held.update(state=NotificationState.SENT, sent_at=now, response=response[:500], last_error="", lease_until=None))
+    sent = response if isinstance(response, Sent) else Sent(response)
+    with transaction.atomic():
+        held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
+        fields = {"response": sent.response[:500], "last_error": "", "lease_until": None}
+        if not held.update(state=NotificationState.SENT, sent_at=now, **fields):
+            return False
+        threads_begin(claim.channel, claim.rows, sent.reference)
+        if sent.addresses_off:
+            addresses_off(claim.channel.pk, sent.addresses_off, now=now)
+    return True
 
 
 def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: random.Random) -> bool:
@@ -134,11 +147,15 @@ def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: ran
         held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
         refused = error.permanent and not error.switch_off and attempts >= REFUSALS_MOST
         over = Q() if refused else Q(created_at__lte=now - GIVE_UP)
-        fields = {"last_error": str(error)[:2000], "lease_until": None}
+        fields: dict[str, object] = {"last_error": str(error)[:2000], "lease_until": None}
+        if error.delivered:
+            fields["delivered_to"] = list(dict.fromkeys([*claim.rows[0].delivered_to, *error.delivered]))
         dead = held.filter(over).update(state=NotificationState.DEAD, **fields)
         back = held.update(state=WAITING, run_after=again, **fields)
         if dead + back == 0:
             return False
+        if error.addresses_off:
+            addresses_off(claim.channel.pk, error.addresses_off, now=now)
         if error.switch_off:
             Channel.objects.filter(pk=claim.channel.pk).update(switched_off_why=str(error)[:500], switched_off_at=now)
         if not error.permanent:
@@ -155,7 +172,8 @@ def dead_replay(rows: NotificationQuerySet, *, now: datetime) -> int:
 
 def outbox_sweep(*, now: datetime) -> str:
     """Give up what waited for a day behind a channel that is off; tell what still fires and is muted no more."""
-    old = Notification.objects.filter(state=WAITING, created_at__lte=now - GIVE_UP).exclude(channel__switched_off_why="")
+    off = Q(channel__enabled=False) | ~Q(channel__switched_off_why="")
+    old = Notification.objects.filter(off, state=WAITING, created_at__lte=now - GIVE_UP)
     dead = old.update(state=NotificationState.DEAD, last_error="the channel stayed switched off for a day")
     muted = Notification.objects.filter(state=NotificationState.SUPPRESSED, alert__closed_at__isnull=True, alert__fired=True)
     silences = list(Silence.objects.filter(start_at__lte=now))

@@ -4,14 +4,16 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 from django.db import connection
 
 from monitoring.access import SecretError
-from monitoring.alerts.channels.base import ChannelError, Notify
-from monitoring.alerts.channels.registry import KINDS, setup_of
+from monitoring.alerts.channels.base import ChannelError, Notify, Sent
+from monitoring.alerts.channels.registry import KINDS, hidden, setup_of
 from monitoring.alerts.outbox import Claim, channels_due, failure_record, message_claim, sent_record
 
 ROUND_SECONDS = 8.0  # a round ends then; what still hangs goes on in its thread, under its lease
@@ -59,17 +61,31 @@ def channel_send(channel_pk: int, counts: dict[int, int], *, clock: Clock, owner
 
 def message_send(claim: Claim, *, clock: Clock, kinds: Mapping[str, Notify]) -> bool:
     """Send, then write down what came of it: a death in between sends again, under the same key."""
+    secrets: Mapping[str, Any] = {}
     try:
-        response = kinds[claim.channel.kind](setup_of(claim.channel), claim.message, clock())
+        setup = setup_of(claim.channel)
+        secrets = setup.secrets
+        said = kinds[claim.channel.kind](setup, claim.message, clock())
     except SecretError as error:
-        failure_record(claim, ChannelError(str(error), switch_off=True), now=clock(), rng=random.Random())
-        return False
+        failed = ChannelError(str(error), switch_off=True)
     except ChannelError as error:
-        failure_record(claim, error, now=clock(), rng=random.Random())
-        log.warning("message not sent", channel=claim.channel.pk, key=claim.message.key, error=str(error))
-        return False
+        failed = error
     except Exception as error:  # a mistake of ours must not stop the other messages
-        failure_record(claim, ChannelError(f"Headroom failed: {type(error).__name__}"), now=clock(), rng=random.Random())
+        failed = ChannelError(f"Headroom failed: {type(error).__name__}")
         log.exception("message not sent", channel=claim.channel.pk, key=claim.message.key)
-        return False
-    return sent_record(claim, response, now=clock())
+    else:
+        return sent_record(claim, said_hidden(said, secrets), now=clock())
+    text = hidden(str(failed), secrets)
+    failure_record(claim, error_hidden(failed, secrets), now=clock(), rng=random.Random())
+    log.warning("message not sent", channel=claim.channel.pk, key=claim.message.key, error=text)
+    return False
+
+
+def said_hidden(said: Sent | str, secrets: Mapping[str, Any]) -> Sent:
+    sent = said if isinstance(said, Sent) else Sent(said)
+    return replace(sent, response=hidden(sent.response, secrets))
+
+
+def error_hidden(error: ChannelError, secrets: Mapping[str, Any]) -> ChannelError:
+    error.args = (hidden(str(error), secrets),)
+    return error

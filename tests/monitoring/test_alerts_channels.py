@@ -1,77 +1,29 @@
-"""Each channel against a real receiver on the loopback: sockets, signatures by the standard's own library, a real SMTP sink."""
+"""Each channel against a real receiver on the loopback: sockets, signatures by the standard's own library."""
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
-from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from monitoring.access import secret_encrypt
-from monitoring.alerts.channels import alertmanager, email, slack, webhook
-from monitoring.alerts.channels.base import ChannelError, Message, Notify, Setup, Telling
+from monitoring.alerts.channels import alertmanager, slack, webhook
+from monitoring.alerts.channels.base import ChannelError, Notify, Setup, Telling
 from monitoring.alerts.channels.registry import KINDS, setup_of
 from monitoring.alerts.outbox import message_claim
 from monitoring.alerts.send import message_send
 from monitoring.http import Allowed, HttpError, http_get
 from monitoring.models import Channel, ChannelKind, Notification
+from tests.channels import HOSTILE, OLD_SIGNING, SIGNING, content, message, setup_for, slack_receiver, telling
 from tests.factories import make_alert
 from tests.servers.loopback import Handler, serving
 from tests.servers.processes import free_port, wait_until
-from tests.telemetry import NOON, NOON_SECONDS
-
-SIGNING = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-OLD_SIGNING = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
-HOSTILE = "<!here> & <b>you</b>\r\nBcc: x@example.com"
-
-
-def content(**fields: object) -> dict[str, object]:
-    return {
-        "alert": 7,
-        "identity": "a" * 64,
-        "rule": "slo-latency-fast",
-        "edge": "fire",
-        "severity": "critical",
-        "labels": {"deployment": "llama-70b", "cluster": "prod", "environment": ""},
-        "team": 1,
-        "deployment": 3,
-        "summary": "Latency allowance is spent 14.4 times as fast as promised",
-        "consequence": "Users wait.",
-        "first_action": "Roll back.",
-        "runbook_url": "https://runbooks.example.com/slo",
-        "value": 20.0,
-        "worst_value": 30.0,
-        "started_at": NOON_SECONDS,
-        "fired_at": NOON_SECONDS + 60,
-        "resolved_at": NOON_SECONDS + 3660,
-        "money": "12.50",
-        "currency": "EUR",
-        "context": {},
-    } | fields
-
-
-def telling(edge: str = "fire", *, key: str = "headroom-7-1-2", **fields: object) -> Telling:
-    return Telling(key, edge, content(edge=edge, **fields))
-
-
-def message(*told: Telling) -> Message:
-    told = told or (telling(),)
-    return Message(told[0].dedup_key, told)
-
-
-def setup_for(url: str, **secrets: object) -> Setup:
-    port = int(url.rsplit(":", 1)[1].split("/")[0])
-    return Setup({"to": ["ops@example.com"]}, {"url": url} | secrets, (Allowed("127.0.0.1/32", port),), "https://headroom.example.com")
+from tests.telemetry import NOON
 
 
 def ok(handler: Handler) -> None:
@@ -107,7 +59,9 @@ class TestWebhook:
         _, body = self.sent()
         told = json.loads(body)["data"]["alerts"][0]
         assert told["title"] == "[CRITICAL] llama-70b: Latency allowance is spent 14.4 times as fast as promised"
-        assert (told["first_action"], told["money"], told["url"]) == ("Roll back.", "12.50", "https://headroom.example.com/deployments/3/")
+        link = "https://headroom.example.com/deployments/3/?from=1795172400000&to=1795181460000"  # an hour before to half an hour after
+        assert (told["first_action"], told["money"], told["url"]) == ("Roll back.", "12.50", link)
+        assert told["alert_url"] == "https://headroom.example.com/alerts/7/"
 
     def test_a_wrong_signing_secret_switches_it_off(self) -> None:
         with serving(ok) as server, pytest.raises(ChannelError, match="whsec_") as caught:
@@ -161,25 +115,6 @@ class TestWhatARetryCanHelp:
         with serving(answer) as server, pytest.raises(ChannelError) as caught:
             notify(setup_for(f"{server.url}/services/{secret}", signing=[SIGNING], bearer=secret), message(), NOON)
         assert secret not in str(caught.value)
-
-
-def slack_receiver(handler: Handler) -> None:
-    """Enforces the limits of Slack's documentation, with its words."""
-    body = json.loads(handler.server.seen[-1].body)
-    blocks = body.get("blocks", [])
-    headers = [block["text"]["text"] for block in blocks if block["type"] == "header"]
-    sections = [block for block in blocks if block["type"] == "section"]
-    fields = [field for block in sections for field in block.get("fields", [])]
-    texts = [block["text"]["text"] for block in sections if "text" in block]
-    fits = (
-        body.get("text")
-        and len(blocks) <= 50
-        and all(0 < len(text) <= 150 for text in headers)
-        and all(len(block.get("fields", [])) <= 10 for block in sections)
-        and all(0 < len(field["text"]) <= 2000 for field in fields)
-        and all(0 < len(text) <= 3000 for text in texts)
-    )
-    handler.reply(200 if fits else 400, b"ok" if fits else b"invalid_blocks")
 
 
 class TestSlack:
@@ -250,7 +185,7 @@ def alertmanager_get(url: str) -> Any:
 
 def test_a_real_alertmanager_receives_groups_and_resolves(real_alertmanager: str) -> None:
     now = datetime.now(tz=UTC)
-    times = {"started_at": now.timestamp() - 600, "fired_at": now.timestamp() - 300}
+    times: dict[str, Any] = {"started_at": now.timestamp() - 600, "fired_at": now.timestamp() - 300}
     told = [telling(key=f"{name}-1", labels={"deployment": name, "cluster": "prod"}, **times) for name in ("llama", "qwen")]
     setup = setup_for(real_alertmanager)
     alertmanager.notify(setup, message(*told), now)
@@ -263,94 +198,8 @@ def test_a_real_alertmanager_receives_groups_and_resolves(real_alertmanager: str
     assert names == ["qwen"]
 
 
-class Sink:
-    """Takes every mail, or answers what a test wants."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.recipients: list[str] = []
-        self.refuse_recipient = self.refuse_mail = ""
-
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
-        if self.refuse_recipient:
-            return self.refuse_recipient
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.refuse_mail:
-            return self.refuse_mail
-        content = envelope.content
-        assert isinstance(content, bytes)
-        self.mails.append(message_from_bytes(content, policy=default))
-        self.recipients += envelope.rcpt_tos
-        return "250 OK"
-
-
-@pytest.fixture
-def sink(settings: Settings) -> Iterator[Sink]:
-    taken = Sink()
-    controller = Controller(taken, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", controller.port, 5
-    settings.DEFAULT_FROM_EMAIL = "Headroom <headroom@example.com>"
-    yield taken
-    controller.stop()
-
-
-class TestEmail:
-    setup = Setup({"to": ["ops@example.com", "me@example.com"]}, {}, (), "https://headroom.example.com")
-
-    def test_a_mail_server_gets_text_and_html_that_both_say_it_all(self, sink: Sink) -> None:
-        assert email.notify(self.setup, message(), NOON) == "accepted for ops@example.com, me@example.com"
-        (mail,) = sink.mails
-        assert sink.recipients == ["ops@example.com", "me@example.com"]
-        assert mail["Subject"] == "[CRITICAL] llama-70b: Latency allowance is spent 14.4 times as fast as promised"
-        for kind in ("plain", "html"):
-            part = mail.get_body((kind,))
-            assert part
-            text = part.get_content()
-            assert all(word in text for word in ("Users wait.", "Roll back.", "12.50 EUR", "https://headroom.example.com/deployments/3/"))
-
-    def test_mails_of_an_alert_are_one_thread_and_a_retry_is_the_same_mail(self, sink: Sink) -> None:
-        for told in (telling(), telling(), telling("resolve", key="headroom-7-2-2")):
-            email.notify(self.setup, message(told), NOON)
-        assert [mail["Message-ID"] for mail in sink.mails] == [f"<headroom-7-{number}-2@example.com>" for number in (1, 1, 2)]
-        assert {mail["References"] for mail in sink.mails} == {"<headroom-alert-7@example.com>"}
-        assert sink.mails[0]["Auto-Submitted"] == "auto-generated"
-
-    def test_a_resolved_one_says_how_long_and_how_bad(self, sink: Sink) -> None:
-        email.notify(self.setup, message(telling("resolve")), NOON)
-        part = sink.mails[0].get_body(("plain",))
-        assert part and "Lasted: 1 h 1 min\nWorst value: 30\n" in part.get_content().replace("\r\n", "\n")
-
-    def test_labels_add_no_header_and_no_markup(self, sink: Sink) -> None:
-        email.notify(self.setup, message(telling(summary=HOSTILE)), NOON)
-        (mail,) = sink.mails
-        html = mail.get_body(("html",))
-        assert mail["Bcc"] is None and html and "<b>you</b>" not in html.get_content()
-
-    @pytest.mark.parametrize(("said", "off"), [("550 no such user", True), ("450 mailbox busy", False)])
-    def test_an_address_that_does_not_exist_switches_it_off(self, sink: Sink, said: str, off: bool) -> None:
-        sink.refuse_recipient = said
-        with pytest.raises(ChannelError, match=said) as caught:
-            email.notify(self.setup, message(), NOON)
-        assert caught.value.switch_off is off
-
-    @pytest.mark.parametrize(("said", "permanent"), [("554 spam", True), ("451 later", False)])
-    def test_a_refused_mail_is_tried_again_where_that_can_help(self, sink: Sink, said: str, permanent: bool) -> None:
-        sink.refuse_mail = said
-        with pytest.raises(ChannelError, match=said.split()[1]) as caught:
-            email.notify(self.setup, message(), NOON)
-        assert (caught.value.permanent, caught.value.switch_off) == (permanent, False)
-
-    def test_a_dead_mail_server_is_tried_again(self, settings: Settings) -> None:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
-        with pytest.raises(ChannelError, match="did not take the mail") as caught:
-            email.notify(self.setup, message(), NOON)
-        assert not caught.value.permanent
+def say_back(handler: Handler, *, status: int, said: str) -> None:
+    handler.reply(status, said.encode())
 
 
 class TestRegistry:
@@ -363,6 +212,23 @@ class TestRegistry:
             secret = secret_encrypt(json.dumps({"url": server.url, "signing": [SIGNING]}))
             channel = Channel.objects.create(name="ops", kind="webhook", secret=secret)
             assert server.url not in channel.secret and setup_of(channel).secrets["url"] == server.url
+
+    @pytest.mark.django_db
+    def test_what_a_receiver_says_back_of_our_secrets_is_hidden_in_the_log_of_deliveries(self) -> None:
+        secret = "T0KEN-that-nobody-may-see"
+        for status in (200, 500):
+            with serving(partial(say_back, status=status, said=f"{secret} {SIGNING}")) as server:
+                sealed = secret_encrypt(json.dumps({"url": f"{server.url}/hooks/{secret}", "signing": [SIGNING]}))
+                channel = Channel.objects.create(name=f"ops {status}", kind="webhook", secret=sealed)
+                row = {"run_after": NOON, "created_at": NOON, "dedup_key": f"{status}", "content": content()}
+                Notification.objects.create(alert=make_alert(), channel=channel, edge_number=1, edge="fire", **row)
+                claim = message_claim(channel.pk, now=NOON, owner="a")
+                assert claim
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr("monitoring.alerts.channels.registry.allowed_addresses", lambda: [Allowed("127.0.0.0/8", server.port)])
+                    message_send(claim, clock=lambda: NOON, kinds=KINDS)
+        said = " ".join(f"{row.response} {row.last_error}" for row in Notification.objects.all())
+        assert "The receiver answered 500" in said and "(hidden)" in said and secret not in said and SIGNING not in said
 
     @pytest.mark.django_db
     def test_a_secret_that_cannot_be_opened_switches_the_channel_off(self) -> None:

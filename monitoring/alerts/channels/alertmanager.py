@@ -7,11 +7,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, headline_of, link_of
+from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, facts_of, headline_of, link_of
 from monitoring.alerts.channels.calls import call
 
 PATH = "/api/v2/alerts"
 FAR = timedelta(days=30)
+TEST_STANDS = timedelta(minutes=5)
 
 
 def notify(setup: Setup, message: Message, now: datetime) -> str:
@@ -29,11 +30,14 @@ def alert_of(setup: Setup, telling: Telling, now: datetime) -> dict[str, Any]:
     content = telling.content
     ended = telling.edge == "resolve"
     ends_at = datetime.fromtimestamp(content["resolved_at"], tz=UTC) if ended and content["resolved_at"] else now + FAR
+    if telling.edge == "test":
+        ends_at = now + TEST_STANDS
     labels = {name: value for name, value in content["labels"].items() if value}
     return {
         "labels": labels | {"alertname": content["rule"], "severity": content["severity"]},
         "annotations": {
             "summary": headline_of(telling),
+            "description": "; ".join(f"{name}: {text}" for name, text in facts_of(telling) if name not in ("Where", "Since")),
             "consequence": content["consequence"],
             "first_action": content["first_action"],
             "runbook_url": content["runbook_url"],

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from monitoring.alerts.channels.base import ChannelError, Setup
 from monitoring.http import AddressBlocked, HttpError, HttpUrl, Reply, http_get
 
-TIMEOUT = (5.0, 10.0)  # connect, each read: all of it ends within 25 s
 ANSWER_MOST = 64 * 1024
 SLOW_DOWN = (408, 425, 429)
 
@@ -13,8 +12,13 @@ SLOW_DOWN = (408, 425, 429)
 def call(setup: Setup, url: str, body: bytes, *, headers: Mapping[str, str]) -> Reply:
     """The answer where its status is below 300, or 410; ChannelError else."""
     try:
-        reply = http_get(url, method="POST", body=body, allowed=setup.allowed, headers=headers, timeout=TIMEOUT, max_bytes=ANSWER_MOST)
-    except (AddressBlocked, HttpUrl) as error:
+        reply = http_get(
+            url, method="POST", body=body, allowed=setup.allowed, headers=headers, timeout=setup.timeout, max_bytes=ANSWER_MOST
+        )
+    except AddressBlocked as error:
+        block = f"{bracketed(error.address)}:{error.port}" if error.allowable else ""
+        raise ChannelError(str(error), switch_off=True, block=block) from None
+    except HttpUrl as error:
         raise ChannelError(str(error), switch_off=True) from None
     except HttpError as error:
         raise ChannelError(str(error)) from None
@@ -24,6 +28,10 @@ def call(setup: Setup, url: str, body: bytes, *, headers: Mapping[str, str]) -> 
     if reply.status in SLOW_DOWN or reply.status >= 500:
         raise ChannelError(said, retry_after=retry_after_of(reply))
     raise ChannelError(said, permanent=True)
+
+
+def bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def retry_after_of(reply: Reply) -> float:

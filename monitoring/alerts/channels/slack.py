@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, facts_of, headline_of, link_of, title_of
+from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, alert_link, facts_of, headline_of, link_of, title_of
 from monitoring.alerts.channels.calls import call
 
 HEADER_MOST, TEXT_MOST, FIELDS_MOST, FIELD_MOST, BLOCKS_MOST = 150, 3000, 10, 2000, 50
@@ -49,10 +49,21 @@ def escape(text: str) -> str:
 
 def blocks_of(setup: Setup, message: Message) -> list[dict[str, Any]]:
     header = {"type": "header", "text": {"type": "plain_text", "text": title_of(message)[:HEADER_MOST]}}
-    body = one(message.told[0]) if len(message.told) == 1 else many(message.told)
-    link = link_of(setup, message.told[0].content) if len(message.told) == 1 else setup.public_url
-    button = {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": link}]}
-    return [header, *body, *([button] if link else [])][:BLOCKS_MOST]
+    body = one(message.told[0]) if len(message.told) == 1 and not message.title else many(message.told)
+    buttons = [
+        {"type": "button", "text": {"type": "plain_text", "text": name}, "url": url} for name, url in links_of(setup, message).items()
+    ]
+    return [header, *body, *([{"type": "actions", "elements": buttons}] if buttons else [])][:BLOCKS_MOST]
+
+
+def links_of(setup: Setup, message: Message) -> dict[str, str]:
+    """Where to look, and where to acknowledge; of many the list."""
+    if len(message.told) > 1 or message.title:
+        return {"Open": f"{setup.public_url}/alerts/"} if setup.public_url else {}
+    telling = message.told[0]
+    opened, own = link_of(setup, telling.content), alert_link(setup, telling.content)
+    links = {"Open": opened, "Acknowledge": own if telling.edge not in ("resolve", "test") and own != opened else ""}
+    return {name: link for name, link in links.items() if link}
 
 
 def one(telling: Telling) -> list[dict[str, Any]]:
@@ -61,9 +72,14 @@ def one(telling: Telling) -> list[dict[str, Any]]:
 
 
 def many(told: tuple[Telling, ...]) -> list[dict[str, Any]]:
-    lines = [f"• {escape(headline_of(telling))}" for telling in told[:LISTED_MOST]]
+    lines = [f"• {escape(headline_of(telling) + acknowledged_words(telling))}" for telling in told[:LISTED_MOST]]
     rest = len(told) - LISTED_MOST
     return [{"type": "section", "text": markdown("\n".join([*lines, *([f"and {rest} more"] if rest > 0 else [])]), most=TEXT_MOST)}]
+
+
+def acknowledged_words(telling: Telling) -> str:
+    by = telling.content.get("acknowledged_by", "")
+    return f" (acknowledged by {by})" if by and telling.edge != "resolve" else ""
 
 
 def markdown(text: str, *, most: int) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import hmac
 import json
 from datetime import datetime
 
-from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, headline_of, link_of, title_of
+from monitoring.alerts.channels.base import ChannelError, Message, Setup, Telling, alert_link, headline_of, link_of, title_of
 from monitoring.alerts.channels.calls import call
 
 BODY_MOST = 20_000  # bytes; a longer list is cut and says so
@@ -48,7 +48,7 @@ def body_of(setup: Setup, message: Message, now: datetime) -> bytes:
     while True:
         body = json.dumps(
             {
-                "type": "alerts.changed",
+                "type": type_of(message),
                 "timestamp": now.isoformat(),
                 "data": {"title": title_of(message), "alerts": shown, "left_out": len(message.told) - len(shown)},
             }
@@ -58,13 +58,22 @@ def body_of(setup: Setup, message: Message, now: datetime) -> bytes:
         shown = shown[: len(shown) * 3 // 4]
 
 
+def type_of(message: Message) -> str:
+    if message.title:
+        return "alerts.digest"
+    return "alerts.test" if message.told[0].edge == "test" else "alerts.changed"
+
+
 def told_of(setup: Setup, telling: Telling) -> dict[str, object]:
     names = ("identity", "rule", "severity", "labels", "summary", "consequence", "first_action", "runbook_url", "value", "worst_value")
     times = ("started_at", "fired_at", "resolved_at", "money", "currency")
-    kept = {name: telling.content[name] for name in (*names, *times)}
-    return {
+    more = ("limit", "unit", "moved", "before", "slo_minutes_lost", "acknowledged_by")
+    kept = {name: telling.content[name] for name in (*names, *times)} | {name: telling.content.get(name) for name in more}
+    said: dict[str, object] = {
         "event": telling.edge,
         "dedup_key": telling.dedup_key,
         "title": headline_of(telling),
         "url": link_of(setup, telling.content),
-    } | kept
+        "alert_url": alert_link(setup, telling.content),
+    }
+    return said | kept

@@ -1,0 +1,453 @@
+"""Channels as people make them: what each kind asks for, the check with a sentence for each mistake, saving, switching, a real test."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+
+from monitoring.access import SecretError, audit, secret_encrypt
+from monitoring.alerts.addresses import UNSUBSCRIBED
+from monitoring.alerts.channels.base import ChannelError, Message, Sent, Telling
+from monitoring.alerts.channels.registry import KINDS, hidden, secrets_of, setup_of
+from monitoring.models import AddressOff, Channel, ChannelKind, Severity, Team
+
+ADDRESSES_MOST, MATCHERS_MOST, PATTERN_MOST = 50, 10, 200
+TEST_TIMEOUT = (4.0, 4.0)  # somebody waits for it: all of it ends within 12 s
+TAIL_SHORTEST = 12  # the last four of a shorter secret would give too much of it away
+WEEK = 7 * 86400
+SECONDS = {  # column -> least and most
+    "group_wait_seconds": (0, 3600),
+    "group_interval_seconds": (0, 86400),
+    "repeat_critical_seconds": (0, WEEK),
+    "repeat_warning_seconds": (0, WEEK),
+    "escalate_after_seconds": (60, 86400),
+}
+COLUMNS = ("name", "kind", "owner", "severities", "matchers", "escalate_to", "weekly_digest", *SECONDS)
+
+
+class ChannelSetupError(Exception):
+    """A channel that cannot be: field -> one sentence with what was given, what is needed, what to do."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(" ".join(problems.values()))
+        self.problems = dict(problems)
+
+
+@dataclass(frozen=True)
+class FieldOffer:
+    """One thing a kind of channel asks for. many: a list, one a line."""
+
+    name: str
+    label: str
+    help: str
+    secret: bool = False
+    required: bool = True
+    many: bool = False
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class KindOffer:
+    kind: str
+    label: str
+    meaning: str
+    fields: tuple[FieldOffer, ...]
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What came of a real message. response: the other side's own words; block: "10.0.0.5:9090", which an admin may allow."""
+
+    __test__ = False  # no test of pytest
+
+    ok: bool
+    sentence: str
+    response: str = ""
+    block: str = ""
+
+
+URL = "The whole address, with https://. It is a secret: who knows it can post."
+OFFERS = (
+    KindOffer(
+        "email",
+        "E-mail",
+        "Letters by the install's mail server, one thread an alert.",
+        (FieldOffer("to", "Addresses", "Who gets the letters, one address a line.", many=True, example="ops@example.com"),),
+    ),
+    KindOffer(
+        "slack",
+        "Slack webhook",
+        "One address from Slack; messages stay as they were sent.",
+        (FieldOffer("url", "Webhook URL", URL, secret=True, example="https://hooks.slack.com/services/T000/B000/XXXX"),),
+    ),
+    KindOffer(
+        "slack_bot",
+        "Slack app",
+        "A bot: its first message changes when somebody acknowledges and when it ends, repeats go into its thread.",
+        (
+            FieldOffer(
+                "token", "Bot token", "Bot User OAuth Token of the app, with the scope chat:write.", secret=True, example="xoxb-..."
+            ),
+            FieldOffer("channel", "Channel ID", "From the channel's details in Slack; invite the app there.", example="C0123456789"),
+            FieldOffer(
+                "api_url", "API address", "Only where Slack has another one for you.", required=False, example="https://slack.com/api"
+            ),
+        ),
+    ),
+    KindOffer(
+        "webhook",
+        "Webhook",
+        "Signed JSON by Standard Webhooks: for PagerDuty, Teams, CI and what you write yourself.",
+        (
+            FieldOffer("url", "URL", URL, secret=True, example="https://ci.example.com/hooks/headroom"),
+            FieldOffer(
+                "signing",
+                "Signing secret",
+                "whsec_ and base64. While you change it, give the new and the old one, one a line: both sign.",
+                secret=True,
+                many=True,
+                example="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            ),
+        ),
+    ),
+    KindOffer(
+        "alertmanager",
+        "Alertmanager",
+        "Its API v2; routes and silences of your own stay where they are.",
+        (
+            FieldOffer("url", "URL", "The address of Alertmanager, without /api.", secret=True, example="http://alertmanager:9093"),
+            FieldOffer("bearer", "Bearer token", "Only where it asks for one.", secret=True, required=False),
+        ),
+    ),
+)
+OFFER_OF = {offer.kind: offer for offer in OFFERS}
+
+
+def kinds_offered() -> tuple[KindOffer, ...]:
+    return OFFERS
+
+
+def channel_make(fields: Mapping[str, object], secrets: Mapping[str, str], *, team: Team | None, channel: Channel | None = None) -> Channel:
+    """A checked channel, not saved: a new one, or `channel` with what is given. An empty secret keeps the stored one."""
+    made = channel_copy(channel, team=team)
+    problems: dict[str, str] = {}
+    for name in COLUMNS:
+        if name in fields:
+            try:
+                setattr(made, name, READERS[name](fields[name]))
+            except ValueError as problem:
+                problems[name] = str(problem)
+    if channel is not None and made.kind != channel.kind:
+        problems["kind"] = f"A channel stays what it is ({channel.get_kind_display()}); make a new one of the other kind."
+    problems = whole_problems(made) | problems
+    offer = OFFER_OF.get(made.kind)
+    if offer is not None and "kind" not in problems:
+        problems |= kind_put(made, offer, fields, secrets)
+    if problems:
+        raise ChannelSetupError(problems)
+    return made
+
+
+def channel_copy(channel: Channel | None, *, team: Team | None) -> Channel:
+    """One whose attributes may be set without a trace where the check then fails."""
+    if channel is None:
+        return Channel(team=team, kind="")
+    copied = Channel(**{field.attname: getattr(channel, field.attname) for field in Channel._meta.concrete_fields})
+    copied._state.adding, copied._state.db = channel._state.adding, channel._state.db
+    return copied
+
+
+def whole_problems(made: Channel) -> dict[str, str]:
+    problems = {}
+    if made.kind not in OFFER_OF:
+        problems["kind"] = f"It is one of {', '.join(OFFER_OF)}."
+    if not made.name:
+        problems["name"] = "Give the channel a name, such as ops on call."
+    elif Channel.objects.filter(team=made.team_id, name=made.name).exclude(pk=made.pk).exists():
+        problems["name"] = f"There is a channel {made.name} already; choose another name."
+    target = made.escalate_to
+    if target is not None and (target.pk == made.pk or target.team_id != made.team_id):
+        problems["escalate_to"] = "It goes on to another channel of the same team; choose one of those, or none."
+    if made.kind == ChannelKind.ALERTMANAGER and made.weekly_digest:
+        problems["weekly_digest"] = "Alertmanager takes alerts, no digests; switch the digest off, or on for another channel."
+    return problems
+
+
+def kind_put(made: Channel, offer: KindOffer, fields: Mapping[str, object], secrets: Mapping[str, str]) -> dict[str, str]:
+    """What this kind asks for, into options and secret."""
+    try:
+        kept = secrets_of(made)
+    except SecretError:
+        kept = {}  # its key is gone: everything is entered again
+    options, problems = dict(made.options), {}
+    for field in offer.fields:
+        given = secrets.get(field.name, "") if field.secret else fields.get(field.name, options.get(field.name, ""))
+        store = kept if field.secret else options
+        if field.secret and not given and field.name in kept:
+            continue
+        try:
+            found = read_one(field, given)
+        except ValueError as problem:
+            problems[field.name] = str(problem)
+            continue
+        if found:
+            store[field.name] = found
+        elif field.required:
+            example = f", such as {field.example}" if field.example else ""
+            problems[field.name] = f"{field.label} is missing: {field.help}{example}"
+        else:
+            store.pop(field.name, None)
+    made.options, made.secret = options, secret_encrypt(json.dumps(kept)) if kept else ""
+    return problems
+
+
+def read_one(field: FieldOffer, given: object) -> str | list[str]:
+    """Checked. What is secret is never said back, right or wrong."""
+    check = CHECKS.get(field.name, text_checked)
+    if not field.many:
+        return check(str(given or "").strip()) if given else ""
+    parts = given if isinstance(given, (list, tuple)) else re.split(r"[,;\s]+", str(given or ""))
+    return list(dict.fromkeys(check(str(part).strip()) for part in parts if str(part).strip()))
+
+
+def text_checked(text: str) -> str:
+    if not text.isprintable() or len(text) > 2000 or not text.isascii():
+        raise ValueError("It holds characters that cannot be sent, or is longer than 2000; copy it again.")
+    return text
+
+
+def url_checked(text: str) -> str:
+    try:
+        parts = urlsplit(text_checked(text))
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError("This is no address: it needs https:// (or http://), a host and what follows; copy the whole of it.")
+    if parts.username or parts.password:
+        raise ValueError("The address holds a user or password, which is not sent; enter it without.")
+    return text
+
+
+def address_checked(text: str) -> str:
+    try:
+        validate_email(text)
+    except ValidationError:
+        raise ValueError(f"{text[:80]!r} is no e-mail address; one looks like ops@example.com.") from None
+    return text
+
+
+def signing_checked(text: str) -> str:
+    try:
+        long = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
+    except (binascii.Error, ValueError):
+        long = 0
+    if not text.startswith("whsec_") or not 24 <= long <= 64:
+        raise ValueError("A signing secret is whsec_ and the base64 of 24 to 64 random bytes; copy or make it again.")
+    return text
+
+
+def token_checked(text: str) -> str:
+    if not text_checked(text).startswith(("xoxb-", "xoxe.xoxb-")):
+        raise ValueError("A bot token begins with xoxb-; in the app's page it stands under OAuth & Permissions.")
+    return text
+
+
+def slack_channel_checked(text: str) -> str:
+    if not re.fullmatch(r"[CGD][A-Z0-9]{2,20}|#?[\w-]{1,80}", text):
+        raise ValueError(f"{text[:80]!r} is no channel; its ID, such as C0123456789, stands at the end of the channel's details.")
+    return text
+
+
+CHECKS: dict[str, Callable[[str], str]] = {
+    "url": url_checked,
+    "api_url": lambda text: url_checked(text).rstrip("/"),
+    "to": address_checked,
+    "signing": signing_checked,
+    "token": token_checked,
+    "channel": slack_channel_checked,
+}
+
+
+def name_of(given: object) -> str:
+    text = str(given or "").strip()
+    if len(text) > 120 or not text.isprintable():
+        raise ValueError("A name has 120 characters at most, on one line.")
+    return text
+
+
+def kind_of(given: object) -> str:
+    if str(given) not in OFFER_OF:
+        raise ValueError(f"It is one of {', '.join(OFFER_OF)}; {str(given)[:40]!r} was given.")
+    return str(given)
+
+
+def owner_of(given: object) -> str:
+    return address_checked(str(given).strip()) if given else ""
+
+
+def severities_of(given: object) -> list[str]:
+    parts = given if isinstance(given, (list, tuple, set)) else re.split(r"[,\s]+", str(given or ""))
+    found = [str(part) for part in parts if part]
+    wrong = [part for part in found if part not in Severity.values]
+    if wrong:
+        raise ValueError(f"Severities are {', '.join(Severity.values)}; {wrong[0][:40]!r} was given.")
+    return [value for value in Severity.values if value in found]
+
+
+def matchers_of(given: object) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        parts = [part for part in re.split(r"[,\n]", str(given or "")) if part.strip()]
+        if any("=" not in part for part in parts):
+            raise ValueError(f"Labels are written label=pattern, such as deployment=llama*; {str(given)[:80]!r} was given.")
+        given = {part.split("=", 1)[0]: part.split("=", 1)[1] for part in parts}
+    pairs = {str(label).strip(): str(pattern).strip() for label, pattern in given.items()}
+    if len(pairs) > MATCHERS_MOST or any(len(pattern) > PATTERN_MOST or not label for label, pattern in pairs.items()):
+        raise ValueError(f"At most {MATCHERS_MOST} labels with patterns of {PATTERN_MOST} characters each can be asked for.")
+    return pairs
+
+
+def target_of(given: object) -> Channel | None:
+    if given is None or isinstance(given, Channel):
+        return given
+    text = str(given).strip()
+    found = Channel.objects.filter(pk=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 18 else None
+    if text and found is None:
+        raise ValueError("It goes on to another channel of the same team; choose one of those, or none.")
+    return found
+
+
+def switch_of(given: object) -> bool:
+    return given if isinstance(given, bool) else str(given).strip().lower() in ("true", "on", "1", "yes")
+
+
+def seconds_of(least: int, most: int) -> Callable[[object], int]:
+    def read(given: object) -> int:
+        text = str(given).strip()
+        if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
+            raise ValueError(f"It is a whole number of seconds from {least} to {most}; {text[:40]!r} was given.")
+        return int(text)
+
+    return read
+
+
+READERS: dict[str, Callable[[object], object]] = {
+    "name": name_of,
+    "kind": kind_of,
+    "owner": owner_of,
+    "severities": severities_of,
+    "matchers": matchers_of,
+    "escalate_to": target_of,
+    "weekly_digest": switch_of,
+    **{name: seconds_of(*limits) for name, limits in SECONDS.items()},
+}
+
+
+def secret_tails(channel: Channel) -> dict[str, str]:
+    """The last four characters of each, to recognise it by; of a short one only that it is there."""
+    try:
+        found = secrets_of(channel)
+    except SecretError:
+        return {}
+    return {name: ", ".join(tail_of(word) for word in (value if isinstance(value, list) else [value])) for name, value in found.items()}
+
+
+def tail_of(word: str) -> str:
+    return f"…{word[-4:]}" if len(word) >= TAIL_SHORTEST else "…"
+
+
+def channel_fields(channel: Channel) -> dict[str, Any]:
+    """What the audit trail may hold: of secrets only their names."""
+    columns = {name: getattr(channel, name) for name in COLUMNS if name != "escalate_to"}
+    target = channel.escalate_to
+    return {**columns, **channel.options, "escalate_to": target.name if target else "", "team": channel.team.name if channel.team else ""}
+
+
+def channel_save(channel: Channel, *, by: str, now: datetime) -> Channel:
+    """A new channel or a changed one. An address that is entered anew gets mail again."""
+    with transaction.atomic():
+        before = Channel.objects.select_for_update().filter(pk=channel.pk).first() if channel.pk else None
+        try:
+            with transaction.atomic():
+                channel.save()
+        except IntegrityError:
+            raise ChannelSetupError({"name": f"There is a channel {channel.name} already; choose another name."}) from None
+        told = channel_fields(before) if before else {}
+        changed = {name: value for name, value in channel_fields(channel).items() if not told or told.get(name) != value}
+        if before is None or before.secret != channel.secret:
+            changed["entered_anew"] = sorted(secret_tails(channel))
+        if before is not None:
+            fresh = set(channel.options.get("to", ())) - set(before.options.get("to", ()))
+            AddressOff.objects.filter(channel=channel, address__in=fresh).delete()
+        if changed:
+            kept = {name: told[name] for name in changed if name in told}
+            audit(by, "channel.change" if before else "channel.create", f"channel {channel.name}", before=kept, after=changed)
+    return channel
+
+
+def channel_switch(channel: Channel, enabled: bool, *, by: str, now: datetime) -> Channel:
+    """On: what switched it off is forgotten, and what still waits goes out; what was given up is replayed only where somebody asks."""
+    with transaction.atomic():
+        locked = Channel.objects.select_for_update().get(pk=channel.pk)
+        before = {"enabled": locked.enabled, "switched_off_why": locked.switched_off_why}
+        locked.enabled = enabled
+        if enabled:
+            locked.switched_off_why, locked.switched_off_at = "", None
+            AddressOff.objects.filter(channel=locked).exclude(why=UNSUBSCRIBED).delete()
+        locked.save(update_fields=["enabled", "switched_off_why", "switched_off_at"])
+        audit(by, "channel.on" if enabled else "channel.off", f"channel {locked.name}", before=before, after={"enabled": enabled})
+    return locked
+
+
+def channel_delete(channel: Channel, *, by: str, now: datetime) -> None:
+    """With what it was told and was to be told."""
+    with transaction.atomic():
+        audit(by, "channel.delete", f"channel {channel.name}", before=channel_fields(channel))
+        Channel.objects.filter(pk=channel.pk).delete()
+
+
+def channel_test(channel: Channel, *, now: datetime) -> TestResult:
+    """Send a real message, by a channel as stored or as typed; a stored one keeps what was said."""
+    result = test_send(channel, now=now)
+    if channel.pk:
+        said = {"tested_at": now, "test_ok": result.ok, "test_said": result.sentence[:500]}
+        Channel.objects.filter(pk=channel.pk).update(**said)
+        for name, value in said.items():
+            setattr(channel, name, value)
+    return result
+
+
+def test_send(channel: Channel, *, now: datetime) -> TestResult:
+    secrets: Mapping[str, Any] = {}
+    try:
+        setup = replace(setup_of(channel), timeout=TEST_TIMEOUT)
+        secrets = setup.secrets
+        said = KINDS[channel.kind](setup, test_message(channel, now=now), now)
+    except SecretError as error:
+        return TestResult(False, f"{str(error)[0].upper()}{str(error)[1:]}.")
+    except ChannelError as error:
+        text = hidden(str(error), secrets)
+        return TestResult(False, text if text.endswith((".", "!")) else f"{text}.", text, error.block)
+    response = hidden(said.response if isinstance(said, Sent) else said, secrets)
+    return TestResult(True, f"The test message arrived: {OFFER_OF[channel.kind].label} said “{response[:200]}”.", response)
+
+
+def test_message(channel: Channel, *, now: datetime) -> Message:
+    """What a real alert would look like, and nothing that fires."""
+    content = {
+        **{"alert": 0, "identity": "headroom-test", "rule": "headroom-test", "edge": "test", "severity": "info", "team": channel.team_id},
+        **{"labels": {}, "deployment": None, "runbook_url": "", "value": None, "worst_value": None, "money": None, "currency": ""},
+        **{"summary": "This channel works", "consequence": "", "first_action": "Nothing: somebody pressed Test.", "context": {}},
+        **{"started_at": now.timestamp(), "fired_at": now.timestamp(), "resolved_at": None},
+    }
+    key = f"headroom-test-{channel.pk or 0}-{now.timestamp():.3f}"
+    return Message(key, (Telling(key, "test", content),))
