@@ -13,7 +13,7 @@ from capacity.supervisor.ending import end_with_parent
 from capacity.supervisor.folders import CHECKOUT, Owner
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the next start; back to the first after STEADY_SECONDS of life
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 10.0  # what cannot start ends sooner
 LOG_BYTES = 10 * 2**20
 
 

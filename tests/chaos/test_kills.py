@@ -31,7 +31,7 @@ from tests.servers.test_real_input import STEP, Headroom, headroom_start, headro
 pytestmark = pytest.mark.xdist_group("chaos")
 DAYS, SCRAPE_SECONDS = 4, 2.0
 CHILDREN = {"worker": ("celery", " worker "), "postgres": ("bin/postgres",), "web": ("gunicorn",), "beat": ("celery", " beat ")}
-HEALTHY_SECONDS = 30.0
+HEALTHY_SECONDS, HEALTHY_P95_SECONDS = 30.0, 10.0  # the p95 is of many kills: `make chaos`
 PUSHED_SECONDS = 10.0  # p95 from a kill to the next batch that the server has
 
 
@@ -156,6 +156,13 @@ def survived(tmp_path_factory: pytest.TempPathFactory, rounds: int) -> Iterator[
 def test_it_is_healthy_again_within_30_seconds(survived: Survived, name: str) -> None:
     print(name, [round(seconds, 1) for seconds in survived.healthy_seconds[name]])
     assert max(survived.healthy_seconds[name]) < HEALTHY_SECONDS
+
+
+def test_it_is_soon_healthy_again(survived: Survived, rounds: int) -> None:
+    seconds = [each for name in CHILDREN for each in survived.healthy_seconds[name]]
+    p95 = np.quantile(seconds, 0.95, method="higher")
+    print(f"p95 of {len(seconds)} kills: {p95:.1f} s")
+    assert p95 <= (HEALTHY_P95_SECONDS if rounds > 1 else HEALTHY_SECONDS)
 
 
 def test_pushes_are_answered_again_within_10_seconds(survived: Survived) -> None:
