@@ -1,26 +1,32 @@
 """The read door: (entity, quantity, window) -> arrays with NaN for gaps, never more points than asked."""
 
 from monitoring.series.latency import histogram_of, latency_kinds, latency_load, latency_totals
-from monitoring.series.latency_many import latency_quantiles_many
+from monitoring.series.latency_many import Judged, latency_judged_many, latency_quantiles_many
 from monitoring.series.lines import lines_load, lines_load_many, lines_load_total
 from monitoring.series.records import LatencyLines, Latest, Line, Lines, Summary
+from monitoring.series.steps import StepColumn, Steps, steps_load
 from monitoring.series.totals import coverage_load, latest_load, newest_load, totals_load
-from monitoring.series.windows import Totals, windows_load
+from monitoring.series.windows import ALIGNED_SECONDS, Totals, windows_load
 from monitoring.store.layouts import Histogram, Quantile, histograms_merge
 from monitoring.store.watermarks import watermarks_held
 
 __all__ = [
+    "ALIGNED_SECONDS",
     "Histogram",
+    "Judged",
     "LatencyLines",
     "Latest",
     "Line",
     "Lines",
     "Quantile",
+    "StepColumn",
+    "Steps",
     "Summary",
     "Totals",
     "coverage_load",
     "histogram_of",
     "histograms_merge",
+    "latency_judged_many",
     "latency_kinds",
     "latency_load",
     "latency_quantiles_many",
@@ -30,6 +36,7 @@ __all__ = [
     "lines_load_many",
     "lines_load_total",
     "newest_load",
+    "steps_load",
     "totals_load",
     "watermarks_held",
     "windows_load",

@@ -1,6 +1,7 @@
 """One percentile over time of many deployments at once: the small charts of a table."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +18,15 @@ from monitoring.store.schema import LATENCY
 from monitoring.store.watermarks import watermarks_load
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A percentile on one grid, and how many requests it was taken from: (m,) each; NaN and 0 = gap."""
+
+    times: Floats
+    seconds: Floats
+    counts: Floats
+
+
 def latency_quantiles_many(
     percentiles: Mapping[int, float], latency: Latency, *, start: datetime, end: datetime, points: int = 60
 ) -> dict[int, Floats]:
@@ -24,6 +34,14 @@ def latency_quantiles_many(
 
     Each step's histograms are merged first, so no percentile is averaged.
     """
+    found = latency_judged_many(percentiles, latency, start=start, end=end, points=points)
+    return {number: judged.seconds for number, judged in found.items()}
+
+
+def latency_judged_many(
+    percentiles: Mapping[int, float], latency: Latency, *, start: datetime, end: datetime, points: int = 60
+) -> dict[int, Judged]:
+    """As above, with the steps' ends and the number of requests in each."""
     if not percentiles:
         return {}
     begin, finish = start.timestamp(), end.timestamp()
@@ -38,9 +56,12 @@ def latency_quantiles_many(
     spread = rows_repeated(stored, kept[rows])
     cells = np.searchsorted(ids, spread.ids) * grid.size + steps
     asked = np.repeat([percentiles[number] for number in ids], grid.size)
-    values = np.full(len(ids) * grid.size, np.nan)
+    values, counts = np.full(len(ids) * grid.size, np.nan), np.zeros(len(ids) * grid.size)
     for part in histograms_fold(spread, cells, weights=shares):
+        counts[part.groups] = part.counts.sum(axis=1)
         for q in np.unique(asked[part.groups]):
             own = asked[part.groups] == q
             values[part.groups[own]] = quantiles(part.bounds, part.counts[own], float(q), sure=part.sure)[0]
-    return dict(zip(ids, values.reshape(len(ids), grid.size), strict=True))
+    shape = (len(ids), grid.size)
+    rows_of = zip(ids, values.reshape(shape), counts.reshape(shape), strict=True)
+    return {number: Judged(grid.times, seconds, counted) for number, seconds, counted in rows_of}
