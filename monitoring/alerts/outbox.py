@@ -18,7 +18,18 @@ from monitoring.alerts.addresses import addresses_off
 from monitoring.alerts.channels.base import ChannelError, Message, Sent, Telling, Thread
 from monitoring.alerts.silences import silence_of
 from monitoring.alerts.threads import threads_begin, threads_load
-from monitoring.models import Alert, Channel, Edge, Notification, NotificationQuerySet, NotificationState, Silence, SloCount
+from monitoring.models import (
+    Alert,
+    Channel,
+    ChannelKind,
+    Edge,
+    Notification,
+    NotificationQuerySet,
+    NotificationState,
+    Severity,
+    Silence,
+    SloCount,
+)
 
 LEASE = timedelta(seconds=90)  # longer than any channel may take
 BACK_OFF = (10.0, 30.0, 60.0, 120.0, 300.0)  # seconds; the last again and again
@@ -29,6 +40,8 @@ REFUSALS_MOST = 3  # of a message the other side does not want
 SINGLE_MOST = 5  # deployments with a message of their own; where more wait, they share one
 TOGETHER_MOST = 200  # alerts in one message
 MESSAGES_A_MINUTE = 10  # by one channel
+PACED, PACE = (ChannelKind.SLACK, ChannelKind.SLACK_BOT), timedelta(seconds=1)  # Slack takes one a second and channel
+TOLD_LATER = (Edge.FIRE, Edge.FLAPPING, Edge.ESCALATION)  # when nothing mutes it any more
 WAITING, SENDING = NotificationState.WAITING, NotificationState.SENDING
 
 
@@ -62,6 +75,7 @@ def message_claim(channel_pk: int, *, now: datetime, owner: str) -> Claim | None
             return None
         ends_fold(channel, now=now)
         muted_suppress(channel, now=now)
+        group_hold(channel, now=now)
         chosen = message_choose(channel, now=now)
         if not chosen:
             return None
@@ -90,6 +104,8 @@ def muted_suppress(channel: Channel, *, now: datetime) -> None:
     for row in untold(channel, now=now).filter(message_key="").select_related("alert"):
         silence = silence_of(row.alert, silences, now=now)
         reason = f"silence {silence.pk}: {silence.reason}" if silence else row.alert.inhibited_by
+        if row.edge in (Edge.REPEAT, Edge.ESCALATION, Edge.ACK):
+            reason = again_reason(row, "" if row.edge == Edge.ACK else reason, now=now)
         if row.edge == Edge.RESOLVE:
             before = Notification.objects.filter(alert=row.alert_id, channel=channel, edge_number__lt=row.edge_number)
             if before.filter(state=NotificationState.SENT).exists():
@@ -100,6 +116,32 @@ def muted_suppress(channel: Channel, *, now: datetime) -> None:
             Notification.objects.filter(pk=row.pk).update(state=NotificationState.SUPPRESSED, suppressed_by=reason[:200])
 
 
+def again_reason(row: Notification, reason: str, *, now: datetime) -> str:
+    """What was to be told again is not, once the alert has ended or somebody looks after it."""
+    if row.alert.closed_at is not None:
+        return "it has ended"
+    acknowledged = row.edge != Edge.ACK and row.alert.is_acknowledged(now=now)
+    return f"acknowledged by {row.alert.acknowledged_by}" if acknowledged else reason
+
+
+def group_hold(channel: Channel, *, now: datetime) -> None:
+    """Further alerts of a deployment whose message is fresh wait until it is not; what is graver than all that was told does not."""
+    if not channel.group_wait_seconds or not channel.group_interval_seconds:
+        return
+    interval = timedelta(seconds=channel.group_interval_seconds)
+    begun = Notification.objects.filter(channel=channel, edge=Edge.FIRE, alert__deployment__isnull=False)
+    told = begun.filter(state=NotificationState.SENT, sent_at__gt=now - interval, alert__closed_at__isnull=True)
+    fresh: dict[int | None, tuple[datetime, bool]] = {}
+    for deployment, sent_at, severity in told.values_list("alert__deployment", "sent_at", "alert__severity"):
+        if sent_at is not None:
+            last, critical = fresh.get(deployment, (sent_at, False))
+            fresh[deployment] = (max(last, sent_at), critical or severity == Severity.CRITICAL)
+    for pk, (last, critical) in fresh.items():
+        held = untold(channel, now=now).filter(alert__deployment=pk, edge=Edge.FIRE, message_key="")
+        held = held if critical else held.exclude(alert__severity=Severity.CRITICAL)
+        Notification.objects.filter(pk__in=list(held.values_list("pk", flat=True))).update(run_after=last + interval)
+
+
 def untold(channel: Channel, *, now: datetime) -> NotificationQuerySet:
     """Due ones of which no earlier edge of the same alert still waits, oldest first."""
     earlier = Notification.objects.unsent().filter(alert=OuterRef("alert"), channel=channel, edge_number__lt=OuterRef("edge_number"))
@@ -108,6 +150,8 @@ def untold(channel: Channel, *, now: datetime) -> NotificationQuerySet:
 
 def message_choose(channel: Channel, *, now: datetime) -> list[Notification]:
     """What was tried before, as it was put together then; else new ones: by deployment, or all in one where they are many."""
+    if channel.kind in PACED and Notification.objects.filter(channel=channel, sent_at__gt=now - PACE).exists():
+        return []
     tried = untold(channel, now=now).exclude(message_key="").first()
     if tried is not None:
         together = Notification.objects.unsent().filter(channel=channel, message_key=tried.message_key)
@@ -179,8 +223,10 @@ def outbox_sweep(*, now: datetime) -> str:
     silences = list(Silence.objects.filter(start_at__lte=now))
     free = [
         row.pk
-        for row in muted.exclude(edge=Edge.RESOLVE).select_related("alert")
-        if not row.alert.inhibited_by and silence_of(row.alert, silences, now=now) is None
+        for row in muted.filter(edge__in=TOLD_LATER).select_related("alert")
+        if not row.alert.inhibited_by
+        and silence_of(row.alert, silences, now=now) is None
+        and not (row.edge == Edge.ESCALATION and row.alert.is_acknowledged(now=now))
     ]
     Notification.objects.filter(pk__in=free).update(state=WAITING, run_after=now, created_at=now)
     return f"{dead} given up, {len(free)} muted no more" if dead or free else ""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from monitoring.alerts.enrichment import enrichment_of
 from monitoring.alerts.lifecycle import FLAP_WINDOW, OVER, Life, State, Step, Told
 from monitoring.alerts.matching import labels_match
+from monitoring.alerts.messages import contexts_of
 from monitoring.models import Alert, AlertTransition, Channel, Comparison, Notification, Rule
 
 KEPT_FRESH = timedelta(seconds=60)  # how old the last sight of an unchanged alert may be in its row
@@ -122,7 +123,7 @@ def alert_copy(rule: Rule, labels: Mapping[str, str], *, now: datetime) -> Alert
 
 
 def changes_write(changes: Iterable[Change], *, channels: Sequence[Channel], now: datetime) -> int:
-    """Four statements, however many changes; how many edges. The caller holds the transaction."""
+    """A few statements, however many changes; how many edges. The caller holds the transaction."""
     kept = [change for change in changes if change.worth_saving(now)]
     new, old = [change.alert for change in kept if change.alert.pk is None], [change.alert for change in kept if change.alert.pk]
     for change in kept:
@@ -135,7 +136,10 @@ def changes_write(changes: Iterable[Change], *, channels: Sequence[Channel], now
     moved = [change for change in kept if change.moved]
     AlertTransition.objects.bulk_create([transition_of(change, now=now) for change in moved])
     told = [change for change in moved if change.step.edge is not None]
-    Notification.objects.bulk_create([row for change in told for row in notifications_of(change, channels, now=now)])
+    begun = begun_load(told)
+    known = contexts_of([(change.alert, change.step.edge or "") for change in told], now=now)
+    rows = [notifications_of(change, takers_of(change, channels, begun), known.get(change.alert.pk, {}), now=now) for change in told]
+    Notification.objects.bulk_create([row for own in rows for row in own])
     return len(told)
 
 
@@ -159,6 +163,22 @@ def transition_of(change: Change, *, now: datetime) -> AlertTransition:
     )
 
 
+def begun_load(told: Iterable[Change]) -> set[tuple[int, int]]:
+    """(alert, channel) of those whose end is to be told and whose beginning was to be: by routing, or because it went on there."""
+    ended = [change.alert.pk for change in told if change.step.edge is Told.RESOLVE]
+    rows = Notification.objects.filter(alert__in=ended).exclude(edge=Told.RESOLVE) if ended else Notification.objects.none()
+    return set(rows.values_list("alert", "channel"))
+
+
+def takers_of(change: Change, channels: Sequence[Channel], begun: Collection[tuple[int, int]]) -> list[Channel]:
+    """An end goes to whom its beginning went; the notice of flapping to the whole team; all else by routing."""
+    alert, edge = change.alert, change.step.edge
+    if edge is Told.RESOLVE:
+        return [channel for channel in channels if (alert.pk, channel.pk) in begun]
+    whole = edge is Told.FLAPPING and alert.team_id is not None
+    return [channel for channel in channels if channel_takes(channel, alert) or (whole and channel.team_id == alert.team_id)]
+
+
 def channel_takes(channel: Channel, alert: Alert) -> bool:
     """Routing by team, severity and labels. A channel that was switched off takes them too: they wait until it is mended."""
     if channel.team_id is not None and channel.team_id != alert.team_id:
@@ -166,21 +186,20 @@ def channel_takes(channel: Channel, alert: Alert) -> bool:
     return (not channel.severities or alert.severity in channel.severities) and labels_match(alert.labels, channel.matchers)
 
 
-def notifications_of(change: Change, channels: Sequence[Channel], *, now: datetime) -> list[Notification]:
-    alert = change.alert
+def notifications_of(change: Change, channels: Sequence[Channel], known: Mapping[str, Any], *, now: datetime) -> list[Notification]:
+    alert, edge = change.alert, change.step.edge or ""
     return [
         Notification(
             alert=alert,
             channel=channel,
             edge_number=alert.edge_number,
-            edge=change.step.edge or "",
+            edge=edge,
             dedup_key=f"headroom-{alert.pk}-{alert.edge_number}-{channel.pk}",
-            content=content_of(alert, edge=change.step.edge or ""),
+            content=content_of(alert, edge=edge) | {"at": now.timestamp(), **known},
             run_after=now + timedelta(seconds=channel.group_wait_seconds),
             created_at=now,
         )
         for channel in channels
-        if channel_takes(channel, alert)
     ]
 
 
