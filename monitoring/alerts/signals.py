@@ -18,6 +18,7 @@ from monitoring.models import Rule, RuleEntity
 Floats = NDArray[np.float64]
 SHORT = 12  # the short window of a burn rate is the long one over this: it ends the alert soon after the burning ends
 LATENCY, AVAILABILITY = "latency", "availability"
+GONE_SECONDS = 7 * 86400.0  # a deployment not seen for so long is no trouble any more
 LEAST_RUNNING = 1.0  # replicas that do nothing are in balance
 
 
@@ -150,6 +151,11 @@ def replica_skew(readings: Readings, rule: Rule) -> Floats:
     return np.where(several, skew, np.nan)
 
 
+def deployment_silent(readings: Readings, rule: Rule) -> Floats:
+    silent = readings.silent("deployment")
+    return np.where(silent <= GONE_SECONDS, silent, np.nan)
+
+
 def changed(column: str) -> Values:
     """How much a counter or code changed within the window, at most."""
     return lambda readings, rule: readings.change(Window(rule.entity, rule.window_seconds), column)
@@ -199,9 +205,9 @@ NAMED = {
             "deployment_silent_seconds",
             "deployment",
             "seconds",
-            "Since the deployment was last seen in any source.",
+            "Since the deployment was last seen in any source; of one not seen for a week nothing is said.",
             nothing,
-            lambda readings, rule: readings.silent("deployment"),
+            deployment_silent,
         ),
         Signal(
             "ecc_errors_new",
