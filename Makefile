@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest test-servers chaos
+.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest test-servers chaos chaos-alerts
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -48,4 +48,7 @@ test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
 	@$(DEV) pytest tests/servers --all-servers
 
 chaos: ## kill -9 and outages, the full counts
-	@$(DEV) pytest tests/chaos tests/monitoring/test_agent_sender.py tests/monitoring/test_agent_spool.py --full
+	@$(DEV) pytest tests/chaos --ignore-glob='tests/chaos/test_alerts_*' tests/monitoring/test_agent_sender.py tests/monitoring/test_agent_spool.py --full
+
+chaos-alerts: ## kill -9 of what evaluates and sends alerts, bad receivers, storms: the full counts; WRITE=1: also to docs/measured
+	@$(DEV) pytest tests/chaos/test_alerts_*.py --full $(if $(WRITE),--write)

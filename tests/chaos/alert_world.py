@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.db import connection
+from numpy.typing import NDArray
 
 from monitoring.access import secret_encrypt
 from monitoring.alerts.defaults import rules_ship
@@ -23,6 +24,7 @@ from tests.telemetry import NOON_SECONDS, make_rows
 CALM = 240.0  # seconds into an incident from which on all is well
 HIGH, LOW, LIMIT = 20.0, 5.0, 10.0  # requests that wait
 SIGNING = "whsec_" + base64.b64encode(b"chaos-chaos-chaos-chaos-chaos-32").decode()
+Floats = NDArray[np.float64]
 PHASES = {"fire": 0.0, "resolve": CALM}
 
 
@@ -51,9 +53,9 @@ class World:
         minutes = np.arange(0.0, 600.0, 60.0)
         self.telemetry_write(incident * STEP + minutes, np.where(minutes < CALM, HIGH, LOW))
 
-    def telemetry_write(self, times: np.ndarray, values: np.ndarray) -> None:
-        """times in seconds after noon."""
-        for deployment in self.deployments:
+    def telemetry_write(self, times: Floats, values: Floats, *, deployments: Sequence[Deployment] | None = None) -> None:
+        """times in seconds after noon; of all deployments where none are named."""
+        for deployment in self.deployments if deployments is None else deployments:
             rows_write(make_rows(list(times), ids=deployment.pk, requests_waiting=list(values)), overwrite=True)
 
     def planned(self, incidents: Iterable[int], *, phases: Sequence[str] = ("fire", "resolve")) -> set[Edge]:

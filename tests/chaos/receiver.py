@@ -75,7 +75,7 @@ class Receiver(ThreadingHTTPServer):
     def take(self, door: Door, body: bytes) -> None:
         if self.refuse(door):
             return
-        channel = door.path.strip("/")
+        channel = door.path.strip("/").split("/")[0]
         with self.lock:
             self.messages.setdefault(channel, []).append(body)
             self.deliveries += deliveries_of(channel, body)

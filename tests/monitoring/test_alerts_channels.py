@@ -50,9 +50,11 @@ class TestWebhook:
         headers, body = self.sent(signing=(SIGNING, OLD_SIGNING))
         assert Webhook(SIGNING).verify(body, headers) == Webhook(OLD_SIGNING).verify(body, headers)
 
-    def test_a_long_message_stays_under_20_kB_and_counts_what_it_leaves_out(self) -> None:
-        _, body = self.sent(*(telling(key=f"key-{number}") for number in range(200)))
+    def test_a_long_message_stays_under_20_kB_and_names_every_edge(self) -> None:
+        keys = [f"headroom-1234{number}-12-1234" for number in range(200)]
+        _, body = self.sent(*(telling(key=key) for key in keys))
         found = json.loads(body)["data"]
+        assert [told["dedup_key"] for told in (*found["alerts"], *found["more"])] == keys
         assert len(body) <= 20_000 and len(found["alerts"]) + found["left_out"] == 200 and found["alerts"]
 
     def test_it_says_what_to_do_and_where(self) -> None:

@@ -43,16 +43,12 @@ def signature(secret: str, signed: bytes) -> str:
 
 
 def body_of(setup: Setup, message: Message, now: datetime) -> bytes:
-    """Thin: what, where, since when, what to do. Alerts that would make it too long are counted, not listed."""
+    """Thin: what, where, since when, what to do. Of alerts that would make it too long stands what happened, and the key."""
     shown = [told_of(setup, telling) for telling in message.told]
     while True:
-        body = json.dumps(
-            {
-                "type": type_of(message),
-                "timestamp": now.isoformat(),
-                "data": {"title": title_of(message), "alerts": shown, "left_out": len(message.told) - len(shown)},
-            }
-        ).encode()
+        more = [{"event": telling.edge, "dedup_key": telling.dedup_key} for telling in message.told[len(shown) :]]
+        told = {"title": title_of(message), "alerts": shown, "left_out": len(more), "more": more}
+        body = json.dumps({"type": type_of(message), "timestamp": now.isoformat(), "data": told}).encode()
         if len(body) <= BODY_MOST or not shown:
             return body
         shown = shown[: len(shown) * 3 // 4]
