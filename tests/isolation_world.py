@@ -1,5 +1,6 @@
 """Two teams that must not see each other, everything they own, and everybody who may knock."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -15,12 +16,18 @@ from monitoring.models import (
     AcceleratorProcess,
     Agent,
     AgentGap,
+    Alert,
+    AlertTransition,
     AllowedAddress,
+    Channel,
+    Deployment,
     Event,
     ImportRun,
     Membership,
+    Notification,
     Role,
     Scope,
+    Silence,
     Slo,
     Source,
     Team,
@@ -31,18 +38,21 @@ from monitoring.models import (
 from tests.factories import (
     make_accelerator,
     make_admin,
+    make_alert,
     make_cluster,
     make_deployment,
     make_member,
     make_node,
     make_placement,
     make_replica,
+    make_rule,
     make_source,
     make_team,
 )
 
 OWN, RIVAL, INSTALL = "zqown", "zqrival", "zqinstall"
 SECRET = "zqsecret-of-the-source-1234"
+CHANNEL_SECRET = "zqsecret-of-the-channel-5678"
 # Ids nobody else has, so that they can be looked for in a body.
 OWN_IDS, RIVAL_IDS, INSTALL_IDS = 710_000_000, 820_000_000, 930_000_000
 PEOPLE = ("foreign viewer", "foreign editor", "foreign admin", "own viewer", "own editor", "own admin", "root")
@@ -109,9 +119,38 @@ class World:
         invite, _ = invite_create(f"{word}-guest@example.com", invited_by=people["admin"], team=team)
         key, _ = key_create(f"{word}-key", scope=Scope.READ, created_by=people["admin"], team=team)
         audit(f"{word}-editor@example.com", "deployment.change", f"deployment {word}-model")
+        told = self.alerts_of(word, first, deployment)
         ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk, "agent": agent.pk}
         membership = Membership.objects.get(team=team, role=Role.VIEWER)
-        return Side(team, ids | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
+        return Side(team, ids | told | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
+
+    def alerts_of(self, word: str, first: int, deployment: Deployment) -> dict[str, int]:
+        """An alert with what it went through, its rule, a silence, a channel and what that was told."""
+        now, team = timezone.now(), deployment.team
+        rule = make_rule(f"{word}-rule", pk=first + 20, team=team, signal="requests_waiting", summary=f"{word}-summary")
+        labels = {"deployment": deployment.name, "team": f"{word}-team"}
+        alert = make_alert(rule, pk=first + 21, deployment=deployment, team=team, labels=labels, step_number=1)
+        AlertTransition.objects.create(alert=alert, number=1, at=now, from_state="ok", to_state="firing", note=f"{word}-note")
+        silence = Silence.objects.create(
+            pk=first + 22,
+            team=team,
+            matchers={"deployment": deployment.name},
+            start_at=now - timedelta(hours=2),
+            end_at=now + timedelta(hours=1),
+        )
+        channel = Channel.objects.create(
+            pk=first + 23,
+            team=team,
+            name=f"{word}-channel",
+            kind="email",
+            options={"to": [f"{word}-ops@example.com"]},
+            owner=f"{word}-own@example.com",
+        )
+        sent = Notification.objects.create(
+            pk=first + 24, alert=alert, channel=channel, edge="fire", edge_number=1, dedup_key=f"{word}-key", state="dead", run_after=now,
+            created_at=now, last_error=f"{word}-error",
+        )  # fmt: skip
+        return {"alert": alert.pk, "alert_rule": rule.pk, "silence": silence.pk, "channel": channel.pk, "delivery": sent.pk}
 
     def install(self, team: Team) -> dict[str, int]:
         source = make_source(
@@ -128,7 +167,21 @@ class World:
         rule = TeamRule.objects.create(pk=INSTALL_IDS + 3, position=1, namespace=f"{INSTALL}-*", team=team)
         allowed = AllowedAddress.objects.create(pk=INSTALL_IDS + 4, network="10.99.0.0/16", reason=f"{INSTALL}-reason")
         make_deployment(f"{INSTALL}-unassigned", pk=INSTALL_IDS + 5, cluster=self.cluster)
+        self.install_alerts(team)
         return {"source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
+
+    def install_alerts(self, team: Team) -> None:
+        """What is of no team, and what the install's own channel was told of a team's alert."""
+        now = timezone.now()
+        make_alert(make_rule("source-silent", entity="source", shipped=True), labels={"source": f"{INSTALL}-source"})
+        Silence.objects.create(matchers={"node": f"{INSTALL}-node"}, start_at=now - timedelta(hours=2), end_at=now + timedelta(hours=1))
+        secret = secret_encrypt(json.dumps({"url": f"https://{INSTALL}.example.com/{CHANNEL_SECRET}"}))
+        channel = Channel.objects.create(name=f"{INSTALL}-channel", kind="slack", secret=secret, test_ok=True, test_said=f"{INSTALL}-said")
+        for alert in Alert.objects.filter(team__isnull=False):
+            Notification.objects.create(
+                alert=alert, channel=channel, edge="fire", edge_number=1, dedup_key=f"{INSTALL}-{alert.pk}", state="dead", run_after=now,
+                created_at=now, last_error=f"{INSTALL}-error",
+            )  # fmt: skip
 
     def person_doors(self) -> dict[str, "Door"]:
         sides = {"own": self.own, "foreign": self.rival}
@@ -150,12 +203,12 @@ class World:
         own, rival = [OWN, str(OWN_IDS)[:6]], [RIVAL, str(RIVAL_IDS)[:6]]
         install = [INSTALL, str(INSTALL_IDS)[:6], "10.99."]
         if role in ("root", "install rw key"):
-            return [SECRET]
+            return [SECRET, CHANNEL_SECRET]
         if role == "install ro key":  # reads every team, but neither sources nor the audit trail
-            return [SECRET, f"{INSTALL}.example.com", f"{INSTALL}-state", "10.99."]
+            return [SECRET, CHANNEL_SECRET, f"{INSTALL}.example.com", f"{INSTALL}-state", "10.99."]
         if role.startswith("own"):
-            return [SECRET, *rival, *install]
-        return [SECRET, *own, *install] if role.startswith("foreign") else [SECRET, *own, *rival, *install]
+            return [SECRET, CHANNEL_SECRET, *rival, *install]
+        return [SECRET, CHANNEL_SECRET, *own, *install] if role.startswith("foreign") else [SECRET, CHANNEL_SECRET, *own, *rival, *install]
 
 
 class Door:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.api import agents, install, inventory, people, slos, sources, telemetry
+from capacity.api import agents, alerts, alerts_channels, alerts_rules, install, inventory, people, slos, sources, telemetry
 
 urlpatterns: list[URLPattern] = [
     path("me", people.Me.as_view()),
@@ -31,6 +31,22 @@ urlpatterns: list[URLPattern] = [
     path("accelerators/<int:pk>/processes", agents.ProcessList.as_view()),
     path("agents", agents.AgentList.as_view()),
     path("agents/<int:pk>", agents.AgentOne.as_view()),
+    path("alerts", alerts.AlertList.as_view()),
+    path("alerts/<int:pk>", alerts.AlertOne.as_view()),
+    path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledge.as_view()),
+    path("alerts/<int:pk>/silence", alerts.AlertSilence.as_view()),
+    path("alert-rules", alerts_rules.AlertRuleList.as_view()),
+    path("alert-rules/signals", alerts_rules.SignalList.as_view()),
+    path("alert-rules/preview", alerts_rules.AlertRulePreview.as_view()),
+    path("alert-rules/yaml", alerts_rules.AlertRuleYaml.as_view()),
+    path("alert-rules/<int:pk>", alerts_rules.AlertRuleOne.as_view()),
+    path("silences", alerts.SilenceList.as_view()),
+    path("silences/<int:pk>", alerts.SilenceOne.as_view()),
+    path("channels", alerts_channels.ChannelList.as_view()),
+    path("channels/<int:pk>", alerts_channels.ChannelOne.as_view()),
+    path("channels/<int:pk>/test", alerts_channels.ChannelTest.as_view()),
+    path("deliveries", alerts.DeliveryList.as_view()),
+    path("deliveries/<int:pk>/replay", alerts.DeliveryReplay.as_view()),
     path("nodes", inventory.NodeList.as_view()),
     path("nodes/<int:pk>", inventory.NodeOne.as_view()),
     path("nodes/<int:pk>/series", telemetry.NodeSeries.as_view()),

@@ -74,6 +74,10 @@ ADMIN_PASSWORD = env.str("HEADROOM_ADMIN_PASSWORD", default="")
 CONTACT = env.str("HEADROOM_CONTACT", default="your Headroom admin")
 # `Authorization: Bearer ...` of whoever scrapes /metrics from elsewhere; empty = loopback only.
 METRICS_TOKEN = env.str("HEADROOM_METRICS_TOKEN", default="")
+# Called each minute while our own loops go on; a service outside tells people when the calls stop.
+DEAD_MAN_URL = env.str("HEADROOM_DEAD_MAN_URL", default="")
+if DEAD_MAN_URL and not DEAD_MAN_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("HEADROOM_DEAD_MAN_URL must begin with https:// or http://; copy the whole ping address.")
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -297,6 +301,13 @@ SPECTACULAR_SETTINGS = {
         "HandEventKind": ["incident", "launch", "note"],
         "ActorKind": ["person", "key"],
         "AgentState": "monitoring.models.AgentState",
+        "AlertState": "monitoring.models.AlertState",
+        "NotificationState": "monitoring.models.NotificationState",
+        "Severity": "monitoring.models.Severity",
+        "ChannelKind": "monitoring.models.ChannelKind",
+        "RuleKind": "monitoring.models.RuleKind",
+        "RuleEntity": "monitoring.models.RuleEntity",
+        "AlertEdge": "monitoring.models.Edge",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

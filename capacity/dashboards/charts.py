@@ -24,6 +24,7 @@ Style = Literal["line", "heavy", "thin", "dash", "dot", "area", "bars", "step"]
 
 LEFT, RIGHT, TOP, BOTTOM = 60, 108, 12, 8  # left and right stand in look.css too (--plot-l, --plot-r)
 BOTTOM_TICKS = 24  # the lowest plot carries the clock
+FLAG_HEIGHT = 10  # px above the plot for the words of flags
 LABEL_GAP = 12.5  # px between labels at the line ends
 WIDTHS: dict[Style, float] = {"line": 1.5, "heavy": 2.25, "thin": 1.1, "dash": 1.5, "dot": 1.5, "area": 1.5, "bars": 0, "step": 1.5}
 DASHES: dict[Style, str] = {"dash": "4px,3px", "dot": "1.5px,3px"}
@@ -61,6 +62,15 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A moment with its words above the plot; `before`: they stand to the left of their line."""
+
+    at: float
+    text: str
+    before: bool = False
+
+
+@dataclass(frozen=True)
 class Axis:
     """How a unit is drawn: numbers are multiplied by `scale`; the top tick carries `unit`."""
 
@@ -87,6 +97,7 @@ class Plot:
     marks: Sequence[float] = ()  # new versions
     shaded: Sequence[tuple[float, float]] = ()  # minutes in which the promise was broken
     dropped: Sequence[tuple[float, float]] = ()  # stretches whose readings were lost on the way
+    flags: Sequence[Flag] = ()
     height: int = 116
     clock: bool = False
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
@@ -97,7 +108,8 @@ def figure(plot: Plot) -> Figure:
     axis = axis_for(plot.unit, highest(plot))
     ticks = value_ticks(axis, highest(plot) * axis.scale)
     bottom = BOTTOM_TICKS if plot.clock else BOTTOM
-    inner = plot.height - TOP - bottom
+    margin = TOP + (FLAG_HEIGHT if plot.flags else 0)
+    inner = plot.height - margin - bottom
     labels = end_labels(plot, axis=axis, top=ticks[-1], inner=inner)
     clock, clock_phone = time_ticks(plot.start, plot.end, zone=plot.zone, most=8), time_ticks(plot.start, plot.end, zone=plot.zone, most=4)
     return {
@@ -107,7 +119,7 @@ def figure(plot: Plot) -> Figure:
         ],
         "layout": {
             "height": plot.height,
-            "margin": {"l": LEFT, "r": RIGHT, "t": TOP, "b": bottom, "pad": 0},
+            "margin": {"l": LEFT, "r": RIGHT, "t": margin, "b": bottom, "pad": 0},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"size": 11, "color": "var(--ink-3)"},
@@ -135,7 +147,7 @@ def figure(plot: Plot) -> Figure:
                 "ticktext": tick_words(ticks, axis),
             },
             "shapes": [*shaded_shapes(plot), *guide_shapes(plot, axis=axis), *mark_shapes(plot)],
-            "annotations": [*guide_notes(plot, axis=axis), *(note for note, _ in labels)],
+            "annotations": [*guide_notes(plot, axis=axis), *(note for note, _ in labels), *flag_notes(plot)],
             "meta": {
                 "title": plot.title,
                 "unit": f"{axis.letter} {axis.unit}".strip(),
@@ -400,8 +412,27 @@ def guide_shapes(plot: Plot, *, axis: Axis) -> list[dict[str, Any]]:
 
 def mark_shapes(plot: Plot) -> list[dict[str, Any]]:
     line = {"color": "var(--ink)", "width": 1.25}
-    within = [at for at in plot.marks if plot.start < at < plot.end][-MARKS_MOST:]
+    within = [at for at in (*plot.marks, *(flag.at for flag in plot.flags)) if plot.start < at < plot.end][-MARKS_MOST:]
     return [{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": at, "x1": at, "line": line} for at in within]
+
+
+def flag_notes(plot: Plot) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": flag.text,
+            "x": flag.at,
+            "yref": "paper",
+            "y": 1,
+            "xanchor": "right" if flag.before else "left",
+            "yanchor": "bottom",
+            "borderpad": 2,
+            "bgcolor": "var(--ink)",
+            "showarrow": False,
+            "font": {"size": 11, "color": "var(--bg)"},
+        }
+        for flag in plot.flags
+        if plot.start < flag.at < plot.end
+    ]
 
 
 def shaded_shapes(plot: Plot) -> list[dict[str, Any]]:

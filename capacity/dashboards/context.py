@@ -12,7 +12,7 @@ from django.utils import timezone
 from capacity.dashboards.health import health_load
 from capacity.dashboards.pages import zone_of
 from capacity.models import DeploymentStatus, Verdict
-from monitoring.access import actor_of, deployments_for
+from monitoring.access import actor_of, alerts_for, deployments_for
 from monitoring.models import DeploymentState
 
 THEMES = ("light", "dark")
@@ -39,9 +39,14 @@ class Entry:
     count: str = ""
 
 
+ALERT_PAGES = (
+    *("alert_rules", "alert_rule", "alert_rule_new", "alert_rules_file", "silences"),
+    *("channels", "channel", "channel_new", "channel_delete", "deliveries"),
+)
 SEE = (
     Link("fleet", "Fleet", "f", covers=("deployment", "deployment_slo", "deployment_edit")),
     Link("accelerators", "Accelerators", "a", covers=("accelerator", "node")),
+    Link("alerts", "Alerts", "l", covers=("alert", *ALERT_PAGES)),
 )
 SYSTEM = (
     Link("setup", "Setup", "u", admin=True, covers=("retention", "demo_remove")),
@@ -54,7 +59,7 @@ SYSTEM = (
 
 
 def shell(request: HttpRequest) -> dict[str, object]:
-    """Context of base.html: two queries for someone who is signed in, none else."""
+    """Context of base.html: three queries for someone who is signed in, none else."""
     theme = request.COOKIES.get("theme", "")
     context: dict[str, object] = {"theme": theme if theme in THEMES else ""}
     user = getattr(request, "user", None)
@@ -65,9 +70,10 @@ def shell(request: HttpRequest) -> dict[str, object]:
         breaks=Count("pk", filter=Q(verdict=Verdict.BREAKS)), as_of=Max("as_of")
     )
     health = health_load(now=timezone.now())
-    breaks = f"{state['breaks']} broken" if state["breaks"] else ""
+    firing = alerts_for(actor).firing().count()
+    counts = {"fleet": f"{state['breaks']} broken" if state["breaks"] else "", "alerts": f"{firing} firing" if firing else ""}
     return context | {
-        "nav": [entry(request, link, count=breaks if link.name == "fleet" else "") for link in SEE],
+        "nav": [entry(request, link, count=counts.get(link.name, "")) for link in SEE],
         "nav_system": [entry(request, link) for link in SYSTEM if actor.admin or not link.admin],
         "demo_here": health.demo,
         "troubles": [] if page_name(request) == "status" else health.troubles,  # Status has them in full

@@ -10,10 +10,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from capacity.dashboards.alerts import ordered
+from capacity.dashboards.alerts_words import AlertRow, alert_row
 from capacity.dashboards.answers import Built, Panel
 from capacity.dashboards.evidence import Evidence, placed_accelerators
 from capacity.dashboards.hardware import short_model
-from capacity.dashboards.pages import page_context, screen
+from capacity.dashboards.pages import Page, page_context, screen
 from capacity.dashboards.panels import PANELS_BY_SLUG, TITLES
 from capacity.dashboards.panels_latency import live_name
 from capacity.dashboards.saturation import Saturation, saturation
@@ -22,7 +24,7 @@ from capacity.dashboards.sheets import csv_response, sheet_of, sheet_rows
 from capacity.dashboards.tiles import deployment_tiles, totals_of
 from capacity.dashboards.words import count, figure, moment, span
 from capacity.models import DeploymentStatus, Verdict
-from monitoring.access import actor_of, can_edit, deployment_get, events_for
+from monitoring.access import Actor, actor_of, alerts_for, can_edit, deployment_get, events_for
 from monitoring.catalog.columns import LATENCY_LABELS
 from monitoring.catalog.records import Entity, Latency
 from monitoring.catalog.systems import SYSTEMS
@@ -70,7 +72,7 @@ TILE_COLUMNS = (
     "cpu_usage_cores",
     "memory_used_bytes",
 )
-EVENTS_MOST, REPLICAS_MOST = 12, 60
+EVENTS_MOST, REPLICAS_MOST, ALERTS_MOST = 12, 60, 5
 
 
 @screen
@@ -92,6 +94,7 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "deployment": row,
         "page": page,
+        "alerts": open_alerts(actor, row, page=page),
         "status": status,
         "facts": facts(evidence),
         "slo": evidence.slo,
@@ -113,6 +116,12 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
         "placed": placed_replicas(evidence),
     }
     return render(request, "deployment/deployment.html", context)
+
+
+def open_alerts(actor: Actor, row: Deployment, *, page: Page) -> list[AlertRow]:
+    """What is open of it now, whatever range is shown; one query."""
+    rows = ordered(alerts_for(actor).open().filter(deployment=row), over=False)[:ALERTS_MOST]
+    return [alert_row(alert, now=page.now, zone=page.zone) for alert in rows]
 
 
 def versions_chosen(request: HttpRequest, row: Deployment) -> list[Version]:

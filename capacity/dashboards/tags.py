@@ -37,6 +37,13 @@ STATUSES = {
     "stale": ("none", "warn", "Stale"),
     "partial": ("pend", "warn", "Partial"),
     "info": ("info", "info", "Note"),
+    "critical": ("crit", "crit", "Critical"),
+    "off": ("mute", "off", "Off"),
+    "sending": ("pend", "info", "On its way"),
+    "sent": ("tick", "ok", "Sent"),
+    "folded": ("mute", "off", "Told with its end"),
+    "suppressed": ("mute", "off", "Not sent"),
+    "dead": ("crit", "crit", "Given up"),
 }
 
 

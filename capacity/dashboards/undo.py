@@ -10,11 +10,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from capacity.dashboards.replies import UNDO_SALT, complain, denied, toast
-from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin
-from monitoring.models import Agent, AgentGap, Deployment, Event, Membership, Setting, Slo, Source, TeamRule
+from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin, may_act, team_of_alert
+from monitoring.alerts.acting import ActError, acknowledge_end, silence_end
+from monitoring.models import Agent, AgentGap, Alert, Deployment, Event, Membership, Rule, Setting, Silence, Slo, Source, TeamRule
 
 MAX_AGE_SECONDS = 15 * 60
 
@@ -26,10 +28,29 @@ class Undoable:
     model: type[Model]
     allowed: Callable[[Actor, Any], bool]
     home: Callable[[Any], str]
+    back: Callable[[Any, dict[str, Any] | None, Actor], None] | None = None  # instead of writing the fields back
 
 
 def may_edit(actor: Actor, deployment: Deployment | None) -> bool:
     return is_admin(actor) if deployment is None else can_edit(actor, deployment)
+
+
+def acknowledge_back(row: Alert, fields: dict[str, Any] | None, actor: Actor) -> None:
+    acknowledge_end(row, by=actor.name, now=timezone.now())
+
+
+def silence_back(row: Silence, fields: dict[str, Any] | None, actor: Actor) -> None:
+    """A silence just made ends; one just ended holds again."""
+    if fields:
+        restore(row, fields)
+    else:
+        silence_end(row, by=actor.name, now=timezone.now())
+
+
+def rule_back(row: Rule, fields: dict[str, Any] | None, actor: Actor) -> None:
+    if row._state.adding and "name" not in (fields or {}):
+        raise ActError("The rule is deleted meanwhile, so this cannot be undone.")
+    restore(row, fields)
 
 
 UNDOABLE: dict[str, Undoable] = {
@@ -41,6 +62,9 @@ UNDOABLE: dict[str, Undoable] = {
     "agent": Undoable(Agent, lambda actor, row: is_admin(actor), lambda row: "/agents/"),
     "setting": Undoable(Setting, lambda actor, row: is_admin(actor), lambda row: "/setup/retention/"),
     "member": Undoable(Membership, lambda actor, row: can_manage(actor, row.team), lambda row: f"/teams/{row.team_id}/"),
+    "alert": Undoable(Alert, lambda actor, row: may_act(actor, team_of_alert(row)), lambda row: f"/alerts/{row.pk}/", acknowledge_back),
+    "silence": Undoable(Silence, lambda actor, row: may_act(actor, row.team_id), lambda row: "/alerts/silences/", silence_back),
+    "alert_rule": Undoable(Rule, lambda actor, row: may_act(actor, row.team_id), lambda row: "/alerts/rules/", rule_back),
 }
 
 
@@ -73,7 +97,11 @@ def put_back(request: HttpRequest, *, kind: str, pk: int, fields: dict[str, Any]
         if not undoable.allowed(actor, row):
             return denied(request, "You may no longer change this, so it cannot be undone by you.")
         home, subject = undoable.home(row), f"{kind} {row}"[:200]
-        restore(row, fields)
+        try:
+            undoable.back(row, fields, actor) if undoable.back else restore(row, fields)
+        except ActError as refusal:
+            complain(request, str(refusal))
+            return redirect(home)
         rows = [AgentGap(agent_id=pk, count=count, start_at=start, end_at=end) for count, start, end in gaps]
         AgentGap.objects.bulk_create(rows, ignore_conflicts=True)  # pressed twice
         audit(actor, f"{kind}.undo", subject, after=fields or {}, request=request)

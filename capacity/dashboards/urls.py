@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.dashboards import accelerators, deployment, fleet, invites, urls_agents, urls_people, urls_setup
+from capacity.dashboards import accelerators, deployment, fleet, invites, urls_agents, urls_alerts, urls_people, urls_setup
 from monitoring.catalog.records import Entity
 
 urlpatterns: list[URLPattern] = [
@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern] = [
     path("nodes/<int:pk>/panels/<slug:slug>.csv", accelerators.hardware_csv, {"entity": Entity.NODE}),
     path("invite/<str:token>/", invites.invite, name="invite"),
     *urls_agents.urlpatterns,
+    *urls_alerts.urlpatterns,
     *urls_people.urlpatterns,
     *urls_setup.urlpatterns,
 ]

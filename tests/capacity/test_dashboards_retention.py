@@ -67,7 +67,7 @@ def test_only_retention_is_changed_here() -> None:
 
 def test_the_page_says_what_it_costs_in_a_fixed_number_of_queries() -> None:
     client = client_of(make_admin())
-    assert queries(client, PATH) <= 9
+    assert queries(client, PATH) <= 10
     assert "not known before a day of it has come in" in text_of(client.get(PATH))
 
 

@@ -32,7 +32,7 @@
   function showAges() {
     for (const mark of all("[data-as-of]")) {
       const age = Date.now() / 1000 - Number(mark.dataset.asOf);
-      mark.textContent = `updated ${ageWords(age)} ago`;
+      mark.textContent = `${mark.dataset.word || "updated"} ${ageWords(age)} ago`;
       mark.classList.toggle("stale", age > Number(mark.dataset.staleAfter || 180));
     }
   }
