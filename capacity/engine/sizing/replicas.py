@@ -1,4 +1,4 @@
-"""How many replicas hold a latency promise: the smallest number that would have held it in every tenth of the past."""
+"""How many replicas hold a latency promise: the smallest number that would have held it in every quarter of the past."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,12 @@ from capacity.engine.sizing.traffic import Requests, Traffic
 
 Floats = NDArray[np.float64]
 
-# The margin: holding on average over the past is a coin's toss for the time to come; holding in each of ten parts of the
-# past, by itself, is what a part like the worst of them needs.
-PARTS = 10
+# The margin, from the past's own parts: holding on average over the past is a coin's toss for the time to come.
+PARTS = 4  # it must hold in each quarter by itself
+MEAN_BLOCKS = 10  # and at a mean rate higher by what the past's mean is uncertain, judged by its tenths (by its days, if long)
+MEAN_ERRORS = 1.5  # standard errors of the difference of two such means: the past's and the time's to come
+MOST_STRETCH_RATIO = 0.15  # beyond this it is no scatter but a trend, and a forecast's matter
+DAY_SECONDS = 86400.0
 MIN_PART_REQUESTS = 20
 MOST_SLOTS = 1_000_000
 SECONDS_PER_MINUTE = 60.0
@@ -69,6 +72,7 @@ class Sizing:
     replicas: int
     curve: tuple[Point, ...]
     parts: int  # parts of the past in each of which the promise held
+    stretch_ratio: float  # how much more than the asked rate it held
     priced: bool
     basis: str
     sentence: str
@@ -80,16 +84,17 @@ def replicas_size(traffic: Traffic, *, promise: Promise, shape: Shape) -> Sizing
     ValueError where no number of replicas can hold the promise: the service time itself is over it.
     """
     check_reachable(traffic, promise)
-    parts = parts_of(traffic)
+    parts, stretch = parts_of(traffic), stretch_ratio(traffic)
     replicas = smallest_replicas(traffic, promise=promise, slots=shape.slots)
     curve = tuple(point(traffic, replicas=n, promise=promise, shape=shape) for n in curve_sizes(replicas))
     return Sizing(
         replicas=replicas,
         curve=curve,
         parts=parts,
+        stretch_ratio=stretch,
         priced=shape.hourly_rate is not None,
         basis=traffic.basis,
-        sentence=f"{traffic.sentence} {replicas} is the least that holds in each of {parts} parts of the past.",
+        sentence=f"{traffic.sentence} {replicas} is the least that holds in each of {parts} parts of the past at {stretch:.1%} more load.",
     )
 
 
@@ -111,9 +116,10 @@ def smallest_replicas(traffic: Traffic, *, promise: Promise, slots: int) -> int:
 
 
 def part_late(traffic: Traffic, *, slots: int, promise: Promise) -> Floats:
-    """Share of late requests in each part of the past, mean over the reconstructions."""
-    parts = parts_of(traffic)
-    return np.asarray(np.mean([late_by_part(past, slots=slots, promise=promise, parts=parts) for past in traffic.pasts], axis=0))
+    """Share of late requests in each part of the stretched past, mean over the reconstructions."""
+    parts, stretch = parts_of(traffic), stretch_ratio(traffic)
+    pasts = [Requests(arrivals=past.arrivals / (1.0 + stretch), service=past.service) for past in traffic.pasts]
+    return np.asarray(np.mean([late_by_part(past, slots=slots, promise=promise, parts=parts) for past in pasts], axis=0))
 
 
 def late_by_part(past: Requests, *, slots: int, promise: Promise, parts: int) -> Floats:
@@ -129,6 +135,16 @@ def latencies(past: Requests, *, slots: int, kind: str) -> Floats:
 def parts_of(traffic: Traffic) -> int:
     fewest = min(past.arrivals.size for past in traffic.pasts)
     return int(np.clip(fewest // MIN_PART_REQUESTS, 1, PARTS))
+
+
+def stretch_ratio(traffic: Traffic) -> float:
+    """How much the mean rate of a time like this past may differ from this past's: its standard error by blocks."""
+    arrivals = traffic.pasts[0].arrivals
+    seconds = arrivals[-1] - arrivals[0]
+    blocks = MEAN_BLOCKS if seconds < MEAN_BLOCKS * DAY_SECONDS else int(seconds // DAY_SECONDS)
+    counts = np.histogram(arrivals, bins=blocks)[0]
+    error = counts.std(ddof=1) / counts.mean() / np.sqrt(blocks)
+    return float(min(MEAN_ERRORS * np.sqrt(2.0) * error, MOST_STRETCH_RATIO))
 
 
 def check_reachable(traffic: Traffic, promise: Promise) -> None:

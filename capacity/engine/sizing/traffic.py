@@ -11,7 +11,7 @@ from capacity.engine.queueing.service import ServiceTimes
 
 Floats = NDArray[np.float64]
 
-MIN_REQUESTS = 200  # ten for each tenth of the past
+MIN_REQUESTS = 200  # fifty for each quarter of the past
 REBUILDS = 2  # reconstructions a size is tried against: more change little, each costs as much again
 
 
