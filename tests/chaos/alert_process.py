@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from monitoring.alerts import evaluate, outbox, record, send
 from monitoring.alerts.channels.base import Message, Telling
+from monitoring.alerts.channels.registry import KINDS, setup_of
 from monitoring.models import EvaluationMark, Notification
 from monitoring.slots import owner_name
 
@@ -84,7 +85,7 @@ def steady(now: datetime) -> datetime:
 def one_at_a_time(patch: Patch) -> None:
     """Threads of a sender take turns, so that a kill finds one message in flight and the others where they are."""
     turn = threading.Lock()
-    claim, deliver = send.message_claim, send.message_send
+    claim, deliver = outbox.message_claim, send.message_send
 
     def claimed(*args: Any, **named: Any) -> outbox.Claim | None:
         turn.acquire()
@@ -113,7 +114,7 @@ def halt_put(patch: Patch, orders: Orders, halt: Halt) -> None:
         case "claim", side:
             at_commit(patch, outbox, "message_choose", **{side: halt.passed})
         case "send", "before":
-            around(patch, send.KINDS, "webhook", before=halt.passed)
+            around(patch, KINDS, "webhook", before=halt.passed)
         case "record", side:
             around(patch, send, "sent_record", **{side: halt.passed})
 
@@ -227,8 +228,8 @@ def recorded_first(patch: Patch) -> None:
     """Sent is written down before it is sent."""
 
     def early(claim: outbox.Claim, *, clock: send.Clock, kinds: Any) -> bool:
-        recorded = send.sent_record(claim, "not yet", now=clock())
-        kinds[claim.channel.kind](send.setup_of(claim.channel), claim.message, clock())
+        recorded = outbox.sent_record(claim, "not yet", now=clock())
+        kinds[claim.channel.kind](setup_of(claim.channel), claim.message, clock())
         return recorded
 
     patch.setattr(send, "message_send", early)

@@ -13,7 +13,7 @@ from tests.chaos.alert_world import Outcome, world_make
 from tests.chaos.conftest import Table
 from tests.chaos.receiver import receiving
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos"), pytest.mark.usefixtures("quick_commits")]
 KILLS = 50
 TWIN_KILLS = 5
 MOST_TWICE = {"send": 1, "record": 1}  # of a kill there; elsewhere none

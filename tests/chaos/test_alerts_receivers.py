@@ -28,7 +28,7 @@ from tests.chaos.conftest import Table
 from tests.chaos.receiver import Door, Edge, Receiver, receiving
 from tests.telemetry import at
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos"), pytest.mark.usefixtures("quick_commits")]
 HOUR, END, MINUTE = 3600.0, 4440.0, 60.0
 ASKED = 120  # seconds of Retry-After
 KNOCKS_MOST = 25  # in an hour

@@ -17,7 +17,7 @@ from tests.chaos.conftest import Table
 from tests.chaos.receiver import KEY, Receiver, receiving
 from tests.telemetry import at, make_rows
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos"), pytest.mark.usefixtures("quick_commits")]
 ALERTS, SECONDS, MESSAGES_MOST, BODY_MOST = 1000, 10, 20, 20_000
 KINDS = (ChannelKind.WEBHOOK, ChannelKind.ALERTMANAGER, ChannelKind.SLACK)
 

@@ -17,7 +17,7 @@ from tests.chaos.conftest import Table
 from tests.chaos.receiver import Door, Receiver, receiving
 from tests.telemetry import NOON
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos"), pytest.mark.usefixtures("quick_commits")]
 EACH = 3  # of both kinds
 INCIDENTS = 50
 SLOW_SECONDS = 0.02  # so that a message is on its way while others look for one
