@@ -51,12 +51,17 @@ class World:
     def incident_write(self, incident: int) -> None:
         """A value a minute of each deployment, from its trouble to well after it."""
         minutes = np.arange(0.0, 600.0, 60.0)
-        self.telemetry_write(incident * STEP + minutes, np.where(minutes < CALM, HIGH, LOW))
+        values = np.where(minutes < CALM, HIGH, LOW)
+        size = len(self.deployments)
+        self.telemetry_write(np.tile(incident * STEP + minutes, size), np.tile(values, size), ids=np.repeat(self.ids, len(minutes)))
 
-    def telemetry_write(self, times: Floats, values: Floats, *, deployments: Sequence[Deployment] | None = None) -> None:
-        """times in seconds after noon; of all deployments where none are named."""
-        for deployment in self.deployments if deployments is None else deployments:
-            rows_write(make_rows(list(times), ids=deployment.pk, requests_waiting=list(values)), overwrite=True)
+    @property
+    def ids(self) -> list[int]:
+        return [deployment.pk for deployment in self.deployments]
+
+    def telemetry_write(self, times: Floats, values: Floats, *, ids: Sequence[int] | NDArray[np.int64]) -> None:
+        """Of each row seconds after noon, requests that wait, and whose they are."""
+        rows_write(make_rows(list(times), ids=list(ids), requests_waiting=list(values)), overwrite=True)
 
     def planned(self, incidents: Iterable[int], *, phases: Sequence[str] = ("fire", "resolve")) -> set[Edge]:
         pairs = [(channel.name, deployment.name) for channel in self.channels for deployment in self.deployments]

@@ -91,8 +91,7 @@ class Hour:
         if self.now % MINUTE or (not self.full and values == self.values):
             return False
         self.values = values
-        for deployment, value in zip(self.world.deployments, values, strict=True):
-            self.world.telemetry_write(np.array([self.now]), np.array([value]), deployments=[deployment])
+        self.world.telemetry_write(np.full(len(values), self.now), np.array(values), ids=self.world.ids)
         before = Notification.objects.count()
         alerts_evaluate(now=self.clock())
         return Notification.objects.count() > before

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+import numpy as np
 import pytest
 
 from monitoring.alerts import outbox
 from monitoring.alerts.evaluate import alerts_evaluate
 from monitoring.alerts.send import notifications_send
 from monitoring.models import ChannelKind, Cluster, Deployment, Notification, NotificationState
-from monitoring.store import rows_write
 from tests.chaos.alert_world import HIGH, channel_make, world_make
 from tests.chaos.conftest import Table
 from tests.chaos.receiver import KEY, Receiver, receiving
-from tests.telemetry import at, make_rows
+from tests.telemetry import at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("chaos"), pytest.mark.usefixtures("quick_commits")]
 ALERTS, SECONDS, MESSAGES_MOST, BODY_MOST = 1000, 10, 20, 20_000
@@ -33,8 +33,8 @@ def storm(receiver: Receiver, alerts: int, *, kinds: Sequence[ChannelKind] = KIN
     )
     each = alerts // SECONDS
     for second in range(SECONDS):
-        ids = [deployment.pk for deployment in world.deployments[second * each : (second + 1) * each]]
-        rows_write(make_rows([float(second)] * each, ids=ids, requests_waiting=HIGH), overwrite=True)
+        ids = world.ids[second * each : (second + 1) * each]
+        world.telemetry_write(np.full(each, float(second)), np.full(each, HIGH), ids=ids)
         alerts_evaluate(now=at(second))
         sent(at(second))
     for second in range(20, 320, 20):
