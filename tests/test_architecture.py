@@ -72,11 +72,11 @@ ROOMS: dict[str, set[str]] = {
     },
     "capacity.dashboards": {
         *("capacity.engine", "capacity.models", "capacity.analysis", "capacity.demo"),
-        *("monitoring.access", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
+        *("monitoring.access", "monitoring.alerts", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
     },
     "capacity.api": {
         *("capacity.engine", "capacity.models", "capacity.analysis", "monitoring.api"),  # monitoring.api: one shape of errors for both APIs
-        *("monitoring.access", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
+        *("monitoring.access", "monitoring.alerts", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
     },
     "capacity.tasks": {"capacity.models", "capacity.analysis", "capacity.demo", "monitoring.models", "monitoring.slots"},
     "capacity.supervisor": set(),  # what `make up` runs; no Django in its process

@@ -12,7 +12,7 @@ from capacity.dashboards import words
 from capacity.dashboards.imports import ImportFacts, days_there, import_facts
 from capacity.models import DemoRun
 from monitoring.access import Actor, agents_for, deployments_for
-from monitoring.models import AgentState, Cluster, DeploymentState, Invite, RunState, Source, SourceState, User
+from monitoring.models import AgentState, Channel, Cluster, DeploymentState, Invite, RunState, Source, SourceState, User
 
 REACHED = (SourceState.OK, SourceState.SLOW, SourceState.EMPTY)
 BROKEN = (SourceState.DOWN, SourceState.WRONG)
@@ -105,6 +105,7 @@ def checklist_load(actor: Actor, *, now: datetime) -> Checklist:
         owner_step(owners["all"], owners["unowned"]),
         slo_step(owners["all"], owners["promised"]),
         people_step(people, invited),
+        *tell_steps(list(Channel.objects.order_by("pk"))),
         agents_step(actor, now=now),
     )
     return Checklist(steps, source, facts, DemoRun.objects.first(), Cluster.objects.filter(demo=True).exists())
@@ -200,6 +201,55 @@ def people_step(people: int, invited: int) -> Step:
         f"{words.count(invited, 'invitation')} sent, nobody came yet" if invited else "You are alone here; invite by e-mail or by a link."
     )
     return Step("people", title, "open", text, "Invite", url)
+
+
+# kinds -> what the step is called, its slug, what to do first
+TELLS = (
+    (("email",), "Tell people by e-mail", "email", "A letter for each alert, one thread each; Test sends a real one."),
+    (("slack", "slack_bot"), "Tell people in Slack", "slack", "Paste the address of an incoming webhook; Test posts a message."),
+)
+
+
+def tell_steps(channels: Sequence[Channel]) -> list[Step]:
+    """E-mail and Slack: at least one way is needed, so where another channel works the missing one is optional."""
+    works = any(tells(channel) for channel in channels)
+    return [tell_step(kinds, title, slug, text, channels=channels, works=works) for kinds, title, slug, text in TELLS]
+
+
+def tells(channel: Channel) -> bool:
+    return channel.enabled and not channel.switched_off_why and bool(channel.test_ok)
+
+
+def tell_step(kinds: Sequence[str], title: str, slug: str, text: str, *, channels: Sequence[Channel], works: bool) -> Step:
+    mine = [channel for channel in channels if channel.kind in kinds]
+    good = next((channel for channel in mine if tells(channel)), None)
+    if good is not None:
+        more = f"; {words.count(len(mine) - 1, 'more channel')}" if len(mine) > 1 else ""
+        return Step(slug, title, "done", f"{good.name}: its test message arrived{more}", "Channels", reverse("channels"), optional=False)
+    if not mine:
+        return Step(
+            slug,
+            title,
+            "open",
+            text,
+            f"Add {kinds[0].replace('email', 'e-mail').replace('slack', 'Slack')}",
+            f"{reverse('channel_new')}?kind={kinds[0]}",
+            optional=works,
+        )
+    worst = mine[-1]
+    url = reverse("channel", kwargs={"pk": worst.pk})
+    if worst.test_ok is None and not worst.switched_off_why:
+        return Step(
+            slug,
+            title,
+            "open",
+            f"{worst.name} is saved and not tested yet." if worst.enabled else f"{worst.name} is switched off.",
+            "Look",
+            url,
+            optional=works,
+        )
+    said = worst.switched_off_why or worst.test_said
+    return Step(slug, title, "failed", f"{worst.name}: {said}", "Look", url, optional=works)
 
 
 def agents_step(actor: Actor, *, now: datetime) -> Step:

@@ -12,7 +12,8 @@ from django.utils import timezone
 from capacity.dashboards.health import health_load
 from capacity.dashboards.pages import zone_of
 from capacity.models import DeploymentStatus, Verdict
-from monitoring.access import actor_of, alerts_for, deployments_for
+from monitoring.access import Actor, actor_of, alerts_for, deployments_for, may_act
+from monitoring.alerts.troubles import own_troubles
 from monitoring.models import DeploymentState
 
 THEMES = ("light", "dark")
@@ -43,6 +44,7 @@ ALERT_PAGES = (
     *("alert_rules", "alert_rule", "alert_rule_new", "alert_rules_file", "silences"),
     *("channels", "channel", "channel_new", "channel_delete", "deliveries"),
 )
+TELLING = ("fleet", "setup", "alerts", "alert", *ALERT_PAGES)  # pages that say when nobody could be told
 SEE = (
     Link("fleet", "Fleet", "f", covers=("deployment", "deployment_slo", "deployment_edit")),
     Link("accelerators", "Accelerators", "a", covers=("accelerator", "node")),
@@ -77,11 +79,29 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "nav_system": [entry(request, link) for link in SYSTEM if actor.admin or not link.admin],
         "demo_here": health.demo,
         "troubles": [] if page_name(request) == "status" else health.troubles,  # Status has them in full
+        "telling": telling(request, actor),
         "fresh_as_of": state["as_of"],
         "fresh_stale_seconds": STALE_SECONDS,
         "is_admin": actor.admin,
         "zone_label": zone_label(request),
     }
+
+
+def telling(request: HttpRequest, actor: Actor) -> dict[str, object] | None:
+    """The first of our own troubles with telling people: said on pages of alerts, on Fleet and Setup, to who can mend it."""
+    if page_name(request) not in TELLING:
+        return None
+    mine = None if actor.sees_all else [team for team in actor.team_ids if may_act(actor, team)]
+    found = [
+        trouble for trouble in own_troubles(now=timezone.now(), team_ids=mine) if trouble.area != "loop"
+    ]  # loops have their own banner
+    if not found:
+        return None
+    first = found[0]
+    url = reverse("channel", kwargs={"pk": first.pk}) if first.pk is not None and first.area == "channel" else reverse("channels")
+    if first.area == "delivery":
+        url = f"{reverse('deliveries')}?channel={first.pk}"
+    return {"sentence": first.sentence, "more": len(found) - 1, "url": url}
 
 
 def entry(request: HttpRequest, link: Link, *, count: str = "") -> Entry:

@@ -340,7 +340,7 @@ class TestElsewhere:
         client = client_of(make_admin())
         step = client.get("/setup/").context["checklist"].steps[-1]
         assert (step.slug, step.state, step.optional) == ("agents", "open", True)
-        assert "0 of 6 done" in text_of(client.get("/setup/"))
+        assert "0 of 8 done" in text_of(client.get("/setup/"))
         make_agent()
         assert client.get("/setup/").context["checklist"].steps[-1].text == "1 agent sends"
         make_agent(last_seen_at=ago(hours=1))

@@ -90,7 +90,7 @@ class TestWhoMay:
 class TestSetup:
     def test_an_empty_install_says_what_comes_first(self) -> None:
         text = text_of(client_of(make_admin()).get("/setup/"))
-        assert "0 of 6 done" in text
+        assert "0 of 8 done" in text
         assert "Next: Prometheus reachable" in text
         assert "Load the demo fleet" in text
 
