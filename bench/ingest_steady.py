@@ -33,6 +33,8 @@ WARM_UP_SECONDS = 180.0
 MOST_CORES = 1 / 3
 SENDERS = 4
 KEY = f"hr_ag_benchkey_{'s' * 43}"
+TROUBLES = tuple(at for at, name in enumerate(COLUMNS) if name.startswith("throttle_") or name.endswith("_errors"))
+TROUBLED = 0.01  # of the agents have throttled cards: alerts of a usual day, not of a day on which all is broken
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -82,6 +84,8 @@ class Pushed:
 def bodies(rng: np.random.Generator, agent: int, *, end: float) -> bytes:
     times = end - STEP * np.arange(INSTANTS - 1, -1, -1)
     values = np.round(rng.random((len(COLUMNS), CARDS, INSTANTS)), 3).astype(np.float32)
+    if agent >= TROUBLED * AGENTS:
+        values[list(TROUBLES)] = 0.0
     return columns_body(Bulk(agent, times, values), node_too=True)
 
 
@@ -151,7 +155,7 @@ def measure(headroom: Headroom, prometheus: PrometheusServer, *, seed: int, minu
         ending.wait(WARM_UP_SECONDS)
         pushed.batches = pushed.samples = 0
         pushed.seconds.clear()
-        before, began = parts_cpu(instance), time.monotonic()
+        before, began, since = parts_cpu(instance), time.monotonic(), str(instance.ask("SELECT now()"))
         progress(f"{minutes:g} minutes")
         ending.wait(minutes * 60)
         after, seconds = parts_cpu(instance), time.monotonic() - began
@@ -161,7 +165,15 @@ def measure(headroom: Headroom, prometheus: PrometheusServer, *, seed: int, minu
             thread.join()
     cores = {name: (after[name] - before[name]) / seconds for name in before}
     polls = instance.ask("SELECT round(avg(poll_seconds)::numeric, 1)::text FROM monitoring_source")
-    return report(cores, pushed=pushed, seconds=seconds, polls=str(polls), minutes=minutes)
+    return report(cores, pushed=pushed, seconds=seconds, polls=str(polls), jobs=jobs_line(instance, since=since), minutes=minutes)
+
+
+def jobs_line(instance: Instance, *, since: str) -> str:
+    """What the worker did meanwhile, the longest first: times and seconds on the clock, of which a part is waiting."""
+    each = "SELECT job, count(*) AS runs, sum(seconds) AS spent FROM monitoring_jobslot"
+    each += f" WHERE started_at > '{since}' AND seconds IS NOT NULL GROUP BY job"
+    words = "replace(job, 'monitoring.', '') || ' ' || runs || ' times ' || round(spent::numeric, 1) || ' s'"
+    return str(instance.ask(f"SELECT string_agg({words}, ', ' ORDER BY spent DESC) FROM ({each}) AS each"))
 
 
 def prepare(headroom: Headroom, prometheus: PrometheusServer, *, instance: Instance) -> None:
@@ -188,7 +200,7 @@ def parts_cpu(instance: Instance) -> dict[str, float]:
     return out
 
 
-def report(cores: dict[str, float], *, pushed: Pushed, seconds: float, polls: str, minutes: float) -> tuple[list[str], bool]:
+def report(cores: dict[str, float], *, pushed: Pushed, seconds: float, polls: str, jobs: str, minutes: float) -> tuple[list[str], bool]:
     total = sum(cores.values())
     fine = total <= MOST_CORES and not pushed.troubles
     quick = np.quantile(pushed.seconds, [0.5, 0.95, 0.99]) * 1000
@@ -205,6 +217,8 @@ def report(cores: dict[str, float], *, pushed: Pushed, seconds: float, polls: st
         "|---|---|",
         *(f"| {name} | {used:.3f} |" for name, used in cores.items()),
         f"| together | {total:.3f} |",
+        "",
+        f"Jobs, on the clock: {jobs}.",
         "",
         f"At most a third of one core: {'yes' if fine else 'NO'}.",
     ]
