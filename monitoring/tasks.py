@@ -14,8 +14,12 @@ from django.utils import timezone
 
 from monitoring.access import access_clean
 from monitoring.agents import processes_forget
+from monitoring.alerts.digest import digests_write
 from monitoring.alerts.evaluate import alerts_evaluate
+from monitoring.alerts.heartbeat import dead_man_ping
+from monitoring.alerts.notices import notices_send
 from monitoring.alerts.outbox import alerts_clean, outbox_sweep
+from monitoring.alerts.reminders import reminders_write
 from monitoring.alerts.send import notifications_send
 from monitoring.models import Heartbeat, Source
 from monitoring.retention import partitions_ahead, partitions_drop, partitions_pack
@@ -124,7 +128,28 @@ def alerts_send(now: datetime) -> str:
 
 @shared_task(name="monitoring.alerts_sweep")
 def alerts_sweep_task(**_: object) -> None:
-    slot_run("monitoring.alerts_sweep", lambda now: outbox_sweep(now=now), every_seconds=60.0, now=timezone.now())
+    slot_run("monitoring.alerts_sweep", alerts_sweep, every_seconds=60.0, now=timezone.now())
+
+
+def alerts_sweep(now: datetime) -> str:
+    """What is given up, told after all, told again, or told once a week: rows, which senders find."""
+    digests = digests_write(now=now)
+    parts = (outbox_sweep(now=now), reminders_write(now=now), f"{digests} digests" if digests else "")
+    return ", ".join(part for part in parts if part)
+
+
+@shared_task(name="monitoring.alerts_notices")
+def alerts_notices_task(**_: object) -> None:
+    slot_run("monitoring.alerts_notices", alerts_notices, every_seconds=60.0, now=timezone.now(), at_most=2)
+
+
+def alerts_notices(now: datetime) -> str:
+    return notices_send(clock=timezone.now, owner=owner_name())
+
+
+@shared_task(name="monitoring.dead_man")
+def dead_man_task(**_: object) -> None:
+    slot_run("monitoring.dead_man", lambda now: dead_man_ping(now=now), every_seconds=60.0, now=timezone.now())
 
 
 @shared_task(name="monitoring.slots_clean")

@@ -20,6 +20,8 @@ JOBS: dict[str, tuple[str, Any, float]] = {
     "monitoring.alerts_evaluate": ("alerts", schedule(10.0), 10.0),
     "monitoring.alerts_send": ("alerts", schedule(5.0), 5.0),
     "monitoring.alerts_sweep": ("alerts", EACH_MINUTE, 60.0),
+    "monitoring.alerts_notices": ("upkeep", EACH_MINUTE, 60.0),
+    "monitoring.dead_man": ("upkeep", EACH_MINUTE, 60.0),
     "monitoring.look": ("import", crontab(minute="*/10"), 600.0),
     "monitoring.slots_clean": ("upkeep", crontab(minute="52"), 3600.0),
     "capacity.status_update": ("analysis", EACH_MINUTE, 60.0),

@@ -23,6 +23,8 @@ from monitoring.models import (
     Channel,
     ChannelKind,
     Edge,
+    Notice,
+    NoticeKind,
     Notification,
     NotificationQuerySet,
     NotificationState,
@@ -201,11 +203,24 @@ def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: ran
         if error.addresses_off:
             addresses_off(claim.channel.pk, error.addresses_off, now=now)
         if error.switch_off:
-            Channel.objects.filter(pk=claim.channel.pk).update(switched_off_why=str(error)[:500], switched_off_at=now)
+            switch_off(claim.channel, str(error), now=now)
+        if dead:
+            given_up(claim.channel.pk, now=now)
         if not error.permanent:
             waiting = Notification.objects.filter(channel=claim.channel, state=WAITING)
             waiting.update(run_after=Greatest(F("run_after"), again))
     return True
+
+
+def switch_off(channel: Channel, why: str, *, now: datetime) -> None:
+    """Once: its owner gets a mail; a second sender finds it switched off."""
+    if Channel.objects.filter(pk=channel.pk, switched_off_why="").update(switched_off_why=why[:500] or "unknown", switched_off_at=now):
+        Notice.objects.tell(channel.pk, NoticeKind.SWITCHED_OFF, period=now.isoformat(), content={"why": why[:500]}, now=now)
+
+
+def given_up(channel: int, *, now: datetime) -> None:
+    """One mail to the admins a channel and day, however many messages."""
+    Notice.objects.tell(channel, NoticeKind.DEAD, period=f"{now:%Y-%m-%d}", content={}, now=now)
 
 
 def dead_replay(rows: NotificationQuerySet, *, now: datetime) -> int:
@@ -218,7 +233,10 @@ def outbox_sweep(*, now: datetime) -> str:
     """Give up what waited for a day behind a channel that is off; tell what still fires and is muted no more."""
     off = Q(channel__enabled=False) | ~Q(channel__switched_off_why="")
     old = Notification.objects.filter(off, state=WAITING, created_at__lte=now - GIVE_UP)
+    channels = sorted(set(old.values_list("channel", flat=True)))
     dead = old.update(state=NotificationState.DEAD, last_error="the channel stayed switched off for a day")
+    for channel in channels:
+        given_up(channel, now=now)
     muted = Notification.objects.filter(state=NotificationState.SUPPRESSED, alert__closed_at__isnull=True, alert__fired=True)
     silences = list(Silence.objects.filter(start_at__lte=now))
     free = [
@@ -236,4 +254,5 @@ def alerts_clean(*, now: datetime) -> str:
     """Alerts that ended 400 days ago go, with all they went through; judged minutes after two days."""
     gone, _ = Alert.objects.filter(closed_at__lt=now - ALERTS_KEPT).delete()
     SloCount.objects.filter(end_at__lt=now - timedelta(days=2)).delete()
+    Notice.objects.filter(created_at__lt=now - ALERTS_KEPT).delete()
     return f"{gone} rows of old alerts deleted"

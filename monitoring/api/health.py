@@ -18,13 +18,8 @@ from django.views.decorators.http import require_GET, require_POST
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from monitoring.api.metrics import exposition
-from monitoring.models import Heartbeat
+from monitoring.models import LOOPS_WATCHED, QUEUE_SECONDS, Heartbeat
 
-STALE_SECONDS = 180.0  # a loop that runs each minute and was silent for so long is not well
-LOOPS = (
-    *("monitoring.poll", "monitoring.rollups_fill", "capacity.status_update"),
-    *("monitoring.alerts_evaluate", "monitoring.alerts_send", "monitoring.alerts_sweep"),
-)
 CSP_REPORT_BYTES = 8192
 csp_reports: deque[dict[str, object]] = deque(maxlen=100)  # the newest of this process
 log = structlog.get_logger("headroom.web")
@@ -33,15 +28,20 @@ log = structlog.get_logger("headroom.web")
 @login_not_required
 @require_GET
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 while every loop ran within 3 minutes, else 503; the ages are in the body. A fresh install has not run them yet: 200."""
+    """200 while every loop ran within its time, else 503; the ages are in the body. A fresh install has not run them yet: 200."""
     try:
         ages = heartbeat_ages(now=timezone.now())
     except DatabaseError as error:
         return JsonResponse({"ok": False, "error": f"database: {type(error).__name__}"}, status=503)
-    stale = sorted(name for name, age in ages.items() if age > STALE_SECONDS and (name in LOOPS or name.startswith("queue:")))
+    stale = sorted(name for name, age in ages.items() if age > most_of(name))
     canaries = [age for name, age in ages.items() if name.startswith("queue:")]
     body = {"ok": not stale, "stale": stale, "age_seconds": ages, "oldest_canary_seconds": max(canaries, default=None)}
     return JsonResponse(body, status=503 if stale else 200)
+
+
+def most_of(name: str) -> float:
+    """Seconds after which the loop is not well; of others than the watched ones nothing is expected."""
+    return QUEUE_SECONDS if name.startswith("queue:") else LOOPS_WATCHED.get(name, float("inf"))
 
 
 def heartbeat_ages(*, now: datetime) -> dict[str, float]:

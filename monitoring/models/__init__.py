@@ -15,6 +15,7 @@ from monitoring.models.alerts import (
     EvaluationMark,
     Notice,
     NoticeKind,
+    NoticeQuerySet,
     Notification,
     NotificationQuerySet,
     NotificationState,
@@ -54,7 +55,7 @@ from monitoring.models.sources import (
     Source,
     SourceState,
 )
-from monitoring.models.upkeep import BucketLayout, DirtyWindow, FillState, Heartbeat, JobSlot, Setting
+from monitoring.models.upkeep import LOOPS_WATCHED, QUEUE_SECONDS, BucketLayout, DirtyWindow, FillState, Heartbeat, JobSlot, Setting
 
 __all__ = [
     "Accelerator",
@@ -80,6 +81,8 @@ __all__ = [
     "ImportRun",
     "Invite",
     "KNOWN",
+    "LOOPS_WATCHED",
+    "QUEUE_SECONDS",
     "JobSlot",
     "Key",
     "KnownSetting",
@@ -120,6 +123,7 @@ __all__ = [
     "EvaluationMark",
     "Notice",
     "NoticeKind",
+    "NoticeQuerySet",
     "Notification",
     "NotificationQuerySet",
     "NotificationState",

@@ -1,6 +1,7 @@
 """Rules, alerts with every transition, and the outbox of what is to be told by which channel."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -312,6 +313,17 @@ class NoticeKind(models.TextChoices):
     DEAD = "dead", "Messages given up"  # a mail to the admins
 
 
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    def tell(self, channel: int, kind: str, *, period: str, content: dict[str, Any], now: datetime) -> bool:
+        """Whether we are the one who inserts it; who comes second tells nothing."""
+        values = {"content": content, "run_after": now, "created_at": now}
+        return self.get_or_create(channel_id=channel, kind=kind, period=period, defaults=values)[1]
+
+    def due(self, *, now: datetime) -> "NoticeQuerySet":
+        waiting = Q(state=NotificationState.WAITING, run_after__lte=now)
+        return self.filter(waiting | Q(state=NotificationState.SENDING, lease_until__lte=now))
+
+
 class Notice(models.Model):
     """What is told once a period and not about one alert; whoever inserts the row has claimed the period."""
 
@@ -327,6 +339,8 @@ class Notice(models.Model):
     last_error = models.TextField(blank=True)
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("channel", "kind", "period"), name="notice_once"),)

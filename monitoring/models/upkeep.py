@@ -44,6 +44,15 @@ class JobSlot(models.Model):
         self.save(update_fields=("seconds", "summary", "error", "finished_at"))
 
 
+# Loops that must go on -> seconds after which one that was silent is not well. Partitions are made days ahead.
+LOOPS_WATCHED = {
+    **dict.fromkeys(("monitoring.poll", "monitoring.rollups_fill", "capacity.status_update"), 180.0),
+    **dict.fromkeys(("monitoring.alerts_evaluate", "monitoring.alerts_send", "monitoring.alerts_sweep"), 180.0),
+    "monitoring.partitions_ahead": 93600.0,
+}
+QUEUE_SECONDS = 180.0  # a canary each minute
+
+
 class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
     def beat(self, name: str, *, now: datetime, detail: dict[str, Any]) -> None:
         self.update_or_create(name=name, defaults={"at": now, "detail": detail})
