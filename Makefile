@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest test-servers chaos chaos-alerts
+.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest bench-alerts test-servers chaos chaos-alerts
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -43,6 +43,9 @@ bench-ingest: ## the ingest door beside Prometheus remote write and a DRF door
 
 bench-agent: ## CPU and memory of the agent on a fake NVML of 8 GPUs
 	@$(DEV) bench.agent
+
+bench-alerts: ## rounds of rules, the demo fleet's incidents, from a sample to its message
+	@$(DEV) bench.alerts
 
 test-servers: ## real model servers: Ray Serve, MLServer, TorchServe, MLflow too
 	@$(DEV) pytest tests/servers --all-servers

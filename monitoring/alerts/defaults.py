@@ -77,7 +77,7 @@ DEFAULTS: tuple[dict[str, Any], ...] = (
         "severity": WARNING,
         "summary": "One replica works much more than the others",
         "consequence": "Its callers wait while the others have room: the fleet looks too small and is not.",
-        "first_action": "Balance first: compare the replicas on the deployment's page; is it the router's policy, sticky sessions, a sick replica?",
+        "first_action": "Balance first: is it the router's policy, sticky sessions, or one sick replica? Only then add replicas.",
     },
     {
         "name": "deployment-silent",

@@ -187,7 +187,7 @@ def missing_of(rule: Rule, signal: Signal, readings: PastReadings, *, known: NDA
         words.append(f"Only the first {SUBJECTS_MOST} of {SUBJECTS_MOST + left} {rule.entity}s were judged; narrow the labels.")
     if not known.all():
         needed = "a latency promise and measured requests" if signal.judged else "what this rule looks at"
-        words.append(f"Of {int((~known).sum())} of {len(known)} {rule.entity}s nothing is stored about {needed}.")
+        words.append(f"For {int((~known).sum())} of {len(known)} {rule.entity}s nothing is stored about {needed}.")
     if rule.signal in ("agent_silent_seconds", "deployment_silent_seconds"):
         words.append(FILLED_LATER)
     if rule.window_seconds < STEP and len(readings.moments) > 1 and readings.moments[1] - readings.moments[0] > FINE_STEP:

@@ -152,7 +152,7 @@ class TestPlanted:
         ]
         assert minutes(preview.firings[0].start) == times[101] / MINUTE
         assert (preview.judged_subjects, preview.step_seconds) == (1, STEP)
-        assert preview.missing == "Of 1 of 2 deployments nothing is stored about what this rule looks at."
+        assert preview.missing == "For 1 of 2 deployments nothing is stored about what this rule looks at."
 
     def test_minutes_lost_are_taken_from_histograms_where_nothing_was_judged(self) -> None:
         deployment = make_deployment("llama")
