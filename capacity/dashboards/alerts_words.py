@@ -32,6 +32,8 @@ NAMED_LABELS = {
     "slo_latency_burn": "Latency allowance burns",
     "slo_error_burn": "Error allowance burns",
     "queue_growth": "Queue grew by",
+    "replica_skew": "Busiest replica over the median",
+    "deployment_silent_seconds": "Silent for",
     "ecc_errors_new": "New memory errors",
     "xid_changed": "Xid code changed by",
     "agent_silent_seconds": "Silent for",

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from monitoring.models import Deployment
+from tests.browser.alerts_stage import alerts_make
 from tests.browser.site import PUBLIC, Watch, admin_make, demo_freshen, demo_make, page_addresses, session_of, signed_in, site_serve
 
 FORMS = {"wide": (1440, 900, "light"), "phone": (390, 844, "light"), "dark": (1440, 900, "dark"), "print": (720, 1000, "dark")}
@@ -21,7 +23,10 @@ EMPTY = {
     "empty-teams": "/teams/",
     "empty-keys": "/keys/",
     "empty-agents": "/agents/",
+    "empty-alerts": "/alerts/",
+    "empty-channels": "/alerts/channels/",
 }
+ALERTING = ("chat-70b", "asr-whisper", "tts-voice")
 FOLDER = Path("shots")
 SETTLE_MILLISECONDS = 900
 
@@ -35,7 +40,8 @@ def test_every_page_has_its_pictures(browser: Browser) -> None:
         shoot(browser, address, EMPTY, session=session, watch=watch)
         demo_make(days=int(os.environ.get("HEADROOM_SHOTS_DAYS", "28")))
         shoot(browser, address, PUBLIC, session="", watch=watch)
-        for name, path in page_addresses().items():
+        alerts = alerts_make(*(Deployment.objects.get(name=name) for name in ALERTING))
+        for name, path in (page_addresses() | alerts).items():
             if wanted(name):
                 demo_freshen()
                 shoot(browser, address, {name: path}, session=session, watch=watch)
