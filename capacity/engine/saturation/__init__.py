@@ -1,0 +1,21 @@
+"""What limits a deployment, from what was measured of it; plain arrays in, a frozen answer out."""
+
+from capacity.engine.saturation.records import Evidence, Limit, Saturation, Signals, Skew, Thresholds, Verdict
+from capacity.engine.saturation.verdict import saturation_find
+from capacity.engine.saturation.words import LABELS, figure, saturation_words, skew_words, verdict_words
+
+__all__ = [
+    "LABELS",
+    "Evidence",
+    "Limit",
+    "Saturation",
+    "Signals",
+    "Skew",
+    "Thresholds",
+    "Verdict",
+    "figure",
+    "saturation_find",
+    "saturation_words",
+    "skew_words",
+    "verdict_words",
+]
