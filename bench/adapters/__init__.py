@@ -1,0 +1,1 @@
+"""The product behind the signatures of the yardstick in `bench/capacity.py`."""
