@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from monitoring.alerts.burn import minutes_judge
 from monitoring.alerts.defaults import rules_ship
 from monitoring.alerts.lifecycle import OVER, Seen, State, Timing, life_begin, life_end, life_step
+from monitoring.alerts.loops import loops_watch
 from monitoring.alerts.matching import labels_match
 from monitoring.alerts.readings import readings_load
 from monitoring.alerts.record import Change, alert_copy, changes_write, identity_of, life_of, toggles_before, value_put
@@ -60,6 +61,7 @@ def alerts_evaluate(*, now: datetime) -> str:
         flags_put(changes, seen, silences=list(Silence.objects.filter(start_at__lte=now)), now=now)
         told = changes_write(changes, channels=list(Channel.objects.filter(enabled=True)), now=now)
         moved = sum(change.moved for change in changes)
+        loops_watch(now=now, resumed_at=mark.resumed_at)
     return f"{moved} steps of alerts, {told} to tell" if moved else ""
 
 
