@@ -34,7 +34,7 @@ GONE = {  # Slack's word -> what it means, and what to do
 }
 BUSY = frozenset({"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 NOT_CHANGED = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})  # somebody deleted it: the thread tells it
-LOUD = ("flapping", "fire")  # told to the whole channel though they stand in a thread
+LOUD = ("flapping", "fire", "escalation")  # told to the whole channel though they stand in a thread
 
 
 @dataclass
