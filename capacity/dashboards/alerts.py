@@ -123,6 +123,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "refresh_seconds": REFRESH_SECONDS,
         "stale_seconds": STALE_SECONDS,
         "evaluated_at": evaluated_at(),
+        "fresh_as_of": None,  # the last round says it here
     }
     return render(request, "alerts/alerts.html", context)
 

@@ -23,7 +23,7 @@ from capacity.dashboards.pages import zone_of
 from capacity.dashboards.replies import guarded, show
 from capacity.dashboards.words import span
 from monitoring.access import Actor, actor_of, alert_get, alerts_for, may_act, notifications_for, team_of_alert
-from monitoring.models import Alert, AlertState, AlertTransition, Edge, Notification, NotificationState, Severity
+from monitoring.models import Alert, AlertState, AlertTransition, Edge, Notification, NotificationState, Rule, Severity
 from monitoring.series import watermarks_held
 
 STEPS_MOST, SENT_MOST, BEFORE_MOST = 60, 100, 5
@@ -111,7 +111,7 @@ def facts(row: Alert, *, zone: ZoneInfo) -> list[tuple[str, str]]:
         found.append(
             (
                 "Judged over",
-                f"{span(rule.window_seconds)}, fires after {span(rule.for_seconds)}, ends after {span(rule.keep_firing_seconds)}",
+                judged_words(rule),
             )
         )
     team = row.deployment.team if row.deployment is not None else row.team
@@ -121,6 +121,11 @@ def facts(row: Alert, *, zone: ZoneInfo) -> list[tuple[str, str]]:
     places = [row.labels[name] for name in ("cluster", "namespace", "workload", "node") if row.labels.get(name)]
     found.append(("Where", " / ".join(places)))
     return [(word, fact) for word, fact in found if fact]
+
+
+def judged_words(rule: Rule) -> str:
+    fires, ends = (f"after {span(seconds)}" if seconds else "at once" for seconds in (rule.for_seconds, rule.keep_firing_seconds))
+    return f"{span(rule.window_seconds)}, fires {fires}, ends {ends}"
 
 
 def context_facts(row: Alert) -> list[tuple[str, str]]:

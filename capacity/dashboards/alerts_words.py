@@ -29,16 +29,16 @@ STATES = {
 }
 LABELS = {column.name: column.label for columns in COLUMNS.values() for column in columns} | {ratio.name: ratio.label for ratio in RATIOS}
 NAMED_LABELS = {
-    "slo_latency_burn": "Latency allowance burns",
-    "slo_error_burn": "Error allowance burns",
-    "queue_growth": "Queue grew by",
-    "replica_skew": "Busiest replica over the median",
-    "deployment_silent_seconds": "Silent for",
+    "slo_latency_burn": "Burn rate of the latency SLO",
+    "slo_error_burn": "Burn rate of the error SLO",
+    "queue_growth": "Queue growth",
+    "replica_skew": "Replica skew",
+    "deployment_silent_seconds": "Silence",
     "ecc_errors_new": "New memory errors",
-    "xid_changed": "Xid code changed by",
-    "agent_silent_seconds": "Silent for",
-    "clock_skew_seconds": "Clock off by",
-    "source_silent_seconds": "Silent for",
+    "xid_changed": "Xid change",
+    "agent_silent_seconds": "Silence",
+    "clock_skew_seconds": "Clock difference",
+    "source_silent_seconds": "Silence",
 }
 BEFORE, AFTER = timedelta(hours=1), timedelta(minutes=30)  # what a link to a page shows around an alert
 

@@ -31,7 +31,14 @@ def matchers_text(matchers: Mapping[str, str]) -> str:
 
 
 class Told(forms.Form):
-    """A form whose problems come from the room that checks: field -> sentence."""
+    """A form whose problems come from the room that checks: field -> sentence. So no field is `required` to Django."""
+
+    needed: tuple[str, ...] = ()  # not shown as optional
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        for name in self.needed:
+            self.fields[name].must = True  # type: ignore[attr-defined]
 
     def problems_add(self, problems: Mapping[str, str]) -> None:
         for name, sentence in problems.items():
@@ -62,6 +69,10 @@ class TeamForm(Told):
 
 
 class RuleForm(TeamForm):
+    needed = (
+        *("team", "name", "signal", "comparison", "threshold", "window_seconds", "for_seconds", "keep_firing_seconds"),
+        *("severity", "summary"),
+    )
     name = forms.CharField(label="Name", required=False, max_length=120, help_text="Small letters and -, e.g. queue-too-long.")
     signal = forms.ChoiceField(label="Signal", required=False)
     comparison = forms.ChoiceField(label="Fires", choices=Comparison.choices, required=False)
@@ -138,6 +149,7 @@ def signal_choices(offers: Sequence[SignalOffer]) -> list[tuple[str, list[tuple[
 
 
 class SilenceForm(TeamForm):
+    needed = ("team", "matchers", "end_at", "repeat_days")
     matchers = forms.CharField(
         label="Which alerts",
         required=False,
@@ -179,6 +191,11 @@ class UnseenLines(forms.Textarea):
 
 class ChannelForm(TeamForm):
     """Columns every channel has, and below them what its kind asks for."""
+
+    needed = (
+        *("team", "name", "group_wait_seconds", "group_interval_seconds", "repeat_critical_seconds", "repeat_warning_seconds"),
+        "escalate_after_seconds",
+    )
 
     name = forms.CharField(label="Name", required=False, max_length=200, help_text="As people call it, e.g. ops on call.")
     severities = forms.MultipleChoiceField(
