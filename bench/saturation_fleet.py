@@ -69,7 +69,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "cpu": ("clocks", "pcie", "batches", "tokens", "memory", "preemptions", "network"),
     "network": ("clocks", "pcie", "batches", "memory", "preemptions"),
     "upstream": ("clocks", "pcie", "batches", "memory", "preemptions"),
-    NOTHING: ("pcie", "batches", "memory", "preemptions", "failures", "cpu", "network", "activity", "clocks"),
+    NOTHING: ("pcie", "batches", "memory", "preemptions", "failures", "activity", "clocks"),
 }
 
 

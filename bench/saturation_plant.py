@@ -9,7 +9,7 @@ from bench.saturation_replica import Machine
 from bench.saturation_world import CARDS, LIMITS, NOTHING, Card, Case, Work, flood, gains_measured, limit_proved
 
 TRIES = 60
-BODY_MOST = 64e6  # bytes: a batch of pictures, a minute of film
+BODY_MOST = {"llm": 8e6, "embedding": 16e6, "vision": 64e6, "ranking": 16e6}  # bytes: pages and pictures, films
 FLOOD = {"llm": 600, "embedding": 2500, "vision": 2500, "ranking": 2500}
 # Parameters, bytes of KV cache per token at 16 bits.
 MODELS = (
@@ -249,7 +249,7 @@ def network_tight(rng: np.random.Generator) -> Case:
         case = any_draw(rng)
         free = free_throughput(case, int(rng.integers(1 << 31)))
         usage = rng.uniform(0.15, 0.55) * free
-        fitting = [link for link in (1, 2.5, 10, 25, 100) if link * 1e9 / 8 / usage < BODY_MOST]
+        fitting = [link for link in (1, 2.5, 10, 25, 100) if link * 1e9 / 8 / usage < BODY_MOST[case.kind]]
         if fitting:
             break
     whole = pick(rng, *fitting) * 1e9 / 8

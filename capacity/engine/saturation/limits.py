@@ -214,7 +214,8 @@ def memory_bandwidth(part: Part, *, stretched: bool) -> Reading:
     engaged = reached(window["dram_active_ratio"], t.dram_active)
     if dram < t.dram_active or np.nan_to_num(tensor) / MATH_BOUND_AT > dram / MEMORY_BOUND_AT:
         return Reading(Limit.MEMORY_BANDWIDTH, "clear", evidence=evidence)
-    return Reading(Limit.MEMORY_BANDWIDTH, "at" if stretched else "near", 0.85 if np.isfinite(tensor) else 0.75, evidence, engaged=engaged)
+    clearly = dram >= 1.2 * t.dram_active and np.isfinite(tensor)
+    return Reading(Limit.MEMORY_BANDWIDTH, "at" if stretched else "near", 0.88 if clearly else 0.68, evidence, engaged=engaged)
 
 
 def cpu(part: Part) -> Reading:

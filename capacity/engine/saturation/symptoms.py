@@ -98,12 +98,16 @@ def still_rising(part: Part) -> float:
     """
     window = part.window
     middle = (window.load >= 0.5) & (window.load < 0.8)
-    rate = part.level("requests_per_second") / level_of(window["requests_per_second"], middle)
-    slower = part.level("request_duration_seconds") / level_of(window["request_duration_seconds"], middle)
+    rate = quotient(part.level("requests_per_second"), level_of(window["requests_per_second"], middle))
+    slower = quotient(part.level("request_duration_seconds"), level_of(window["request_duration_seconds"], middle))
     if not (rate > 0 and slower >= LOCAL_STRETCH):
         return NAN
     gained = max(float(np.log(rate)), 0.0)
     return gained / (gained + float(np.log(slower)))
+
+
+def quotient(top: float, bottom: float) -> float:
+    return top / bottom if bottom > 0 else NAN
 
 
 def work_ratio(part: Part, tokens: str) -> float:
@@ -149,14 +153,14 @@ def upstream(part: Part, seen: Symptoms) -> Reading:
         Evidence("requests_in_flight_stretch", seen.pile, "times"),
         Evidence("requests_waiting", seen.waiting, "requests", t.waiting_per_replica * window.replicas, "below"),
     )
-    flat = window.flat.get("requests_per_second")
-    engaged = flat.astype(np.float64) if flat is not None else np.where(np.isfinite(window.load), part.steps.astype(np.float64), NAN)
+    calm = max(level_of(window.in_flight, window.quiet), 1.0)
+    piled = np.where(np.isfinite(window.in_flight), (window.in_flight >= t.pile * calm).astype(np.float64), NAN)
     if not window.known("gpu_utilization_ratio", "sm_active_ratio", "gr_engine_active_ratio", "cpu_usage_cores"):
         return Reading(Limit.UPSTREAM, "unknown", missing=("gpu_utilization_ratio", "sm_active_ratio", "cpu_usage_cores"))
     if seen.waits:
         return Reading(Limit.UPSTREAM, "clear", evidence=evidence)
     if seen.slower and seen.served >= t.stretch and seen.pile >= t.pile and not seen.token_slower:
-        return Reading(Limit.UPSTREAM, "at", 0.85, evidence, engaged=engaged)
+        return Reading(Limit.UPSTREAM, "at", 0.85, evidence, engaged=piled)
     if seen.flat:
         ceiling = window.flat[seen.flat[0]].astype(np.float64)
         return Reading(Limit.UPSTREAM, "at", 0.8 if "requests_per_second" in seen.flat else 0.72, evidence, engaged=ceiling)

@@ -25,7 +25,7 @@ from capacity.engine.saturation.window import NAN, Part, Window
 from capacity.engine.saturation.words import SIGNS, missing_words
 
 NOTHING_SURE, NOTHING_PART = 0.9, 0.65
-RIVAL, FEW = 0.85, 0.9
+RIVAL, FEW, EARLY = 0.85, 0.9, 0.8
 FEW_STEPS = 5
 INSIDE = (Limit.THROTTLING, Limit.ACCELERATOR_MEMORY, Limit.KV_CACHE, Limit.MEMORY_BANDWIDTH, Limit.COMPUTE)
 
@@ -154,8 +154,10 @@ def blocked(case: Case, limit: Limit, needed: tuple[Limit, ...]) -> list[Reading
         return []  # tokens come as fast as ever: the chip has room
     if limit is Limit.UPSTREAM:
         # Without a link speed, bytes at a ceiling may be the link; without a queue or activity, answers on time say that there is room.
-        found += [case.readings[Limit.NETWORK]] if case.seen.flat and case.readings[Limit.NETWORK].state == "near" else []
-        prompt = not case.seen.slower and np.isfinite(case.seen.stretch)
+        found += (
+            [case.readings[Limit.NETWORK]] if case.readings[Limit.NETWORK].state == "near" and (case.seen.flat or case.seen.slower) else []
+        )
+        prompt = case.seen.stretch < case.part.window.thresholds.stretch
         found = [each for each in found if each.limit in (Limit.CPU, Limit.NETWORK) or not prompt]
     return found
 
@@ -166,7 +168,9 @@ def named(case: Case, limit: Limit) -> Verdict:
         each for each in Limit if each is not limit and case.readings[each].state in ("at", "near") and each not in FOLLOWS.get(limit, ())
     )
     rivals = [each for each in beside if case.at(each)]
-    confidence = reading.strength * (RIVAL if rivals else 1.0) * (FEW if case.part.steps.sum() < FEW_STEPS else 1.0)
+    early = limit in (Limit.COMPUTE, Limit.MEMORY_BANDWIDTH) and not case.seen.waits  # slower, and nobody waits yet
+    confidence = reading.strength * (RIVAL if rivals else 1.0) * (EARLY if early else 1.0)
+    confidence *= FEW if case.part.steps.sum() < FEW_STEPS else 1.0
     return Verdict(limit, share_of(reading.engaged), confidence, evidence_of(case, reading), beside=beside)
 
 
@@ -231,4 +235,8 @@ def nothing(case: Case) -> Verdict:
     )
     near = tuple(limit for limit in Limit if case.readings[limit].state == "near")
     missing = tuple(dict.fromkeys(name for reading in case.unknown(*around) for name in reading.missing))
+    if case.unknown(Limit.CPU, Limit.NETWORK) and not case.part.window.token_server:
+        # What such servers are sent is large and must be unpacked: a full link or core before them leaves them at ease.
+        why = f"nothing that is measured limits it, and what stands before the server is not measured: {missing_words(missing)}"
+        return Verdict(None, NAN, 0.0, evidence, why, missing, near)
     return Verdict(None, NAN, NOTHING_PART if partly else NOTHING_SURE, evidence, missing=missing, beside=near)
