@@ -58,7 +58,7 @@ def acknowledgements_end(*, now: datetime) -> int:
     """Those whose time is over; how many. Any number of callers: each takes other rows."""
     with transaction.atomic():
         over = Alert.objects.open().filter(acknowledged_at__isnull=False, acknowledged_until__lte=now)
-        alerts = list(over.select_for_update(skip_locked=True))
+        alerts = list(over.select_for_update(skip_locked=True, no_key=True))
         for alert in alerts:
             acknowledged_clear(alert, f"acknowledgement by {alert.acknowledged_by} ran out", now=now)
     return len(alerts)
@@ -71,7 +71,7 @@ def acknowledged_clear(alert: Alert, note: str, *, now: datetime) -> None:
 
 def alert_lock(alert: Alert) -> Alert:
     """The row as it is now, held: a round that goes on waits, and so do we for it."""
-    locked = Alert.objects.select_for_update().get(pk=alert.pk)
+    locked = Alert.objects.select_for_update(no_key=True).get(pk=alert.pk)
     if locked.closed_at is not None:
         raise ActError(f"It ended at {locked.closed_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, so there is nothing to do any more.")
     return locked
@@ -218,11 +218,12 @@ def silence_fields(silence: Silence) -> dict[str, object]:
 def silence_end(silence: Silence, *, by: str, now: datetime) -> None:
     """From now on it mutes nothing; one that has not begun is taken away."""
     with transaction.atomic():
-        locked = Silence.objects.select_for_update().filter(pk=silence.pk).first()
+        # no_key: a round that holds the alerts names the silence in them, and we wait for its alerts.
+        locked = Silence.objects.select_for_update(no_key=True).filter(pk=silence.pk).first()
         if locked is None:
             return
         audit(by, "silence.end", f"silence {locked.pk}", before=silence_fields(locked))
-        for alert in Alert.objects.open().filter(silenced_by=locked).select_for_update():
+        for alert in Alert.objects.open().filter(silenced_by=locked).select_for_update(no_key=True):
             alert.silenced_by = None
             step_note(alert, f"silence ended by {by}", now=now)
             alert.save(update_fields=["silenced_by", "step_number"])

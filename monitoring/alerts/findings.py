@@ -48,7 +48,7 @@ def raised(deployment: Deployment | None, finding: Finding, *, now: datetime) ->
         name=finding.rule, defaults={"kind": RuleKind.FINDING, "severity": finding.severity, "summary": finding.summary, "shipped": True}
     )
     identity = identity_of(finding.rule, finding.labels)
-    alert = Alert.objects.open().select_for_update().filter(identity=identity).first()
+    alert = Alert.objects.open().select_for_update(no_key=True).filter(identity=identity).first()
     if alert is None:
         alert = alert_copy(rule, finding.labels, now=now)
         alert.finding, alert.deployment, alert.team = True, deployment, deployment.team if deployment else None
@@ -74,7 +74,7 @@ def words_put(alert: Alert, finding: Finding) -> None:
 def alert_resolve(rule: str, labels: Mapping[str, str], *, now: datetime, note: str = "") -> Alert | None:
     """End the open alert of a finding; None where there is none."""
     with transaction.atomic():
-        alert = Alert.objects.open().select_for_update().filter(identity=identity_of(rule, labels), finding=True).first()
+        alert = Alert.objects.open().select_for_update(no_key=True).filter(identity=identity_of(rule, labels), finding=True).first()
         if alert is None:
             return None
         life = life_of(alert)

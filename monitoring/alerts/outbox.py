@@ -70,7 +70,8 @@ def channels_due(*, now: datetime) -> list[int]:
 def message_claim(channel_pk: int, *, now: datetime, owner: str) -> Claim | None:
     """The channel's next message, leased; None where there is none now, or another sender has one of this channel."""
     with transaction.atomic():
-        usable = Channel.objects.select_for_update(skip_locked=True).filter(pk=channel_pk, enabled=True, switched_off_why="")
+        # no_key: rounds go on writing notifications of this channel meanwhile.
+        usable = Channel.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=channel_pk, enabled=True, switched_off_why="")
         channel = usable.first()
         rows = Notification.objects.filter(channel=channel_pk)
         if channel is None or rows.filter(state=SENDING, lease_until__gt=now).exists():

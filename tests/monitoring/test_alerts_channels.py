@@ -1,8 +1,11 @@
 """Each channel against a real receiver on the loopback: sockets, signatures by the standard's own library."""
 
 import json
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -99,6 +102,19 @@ class TestWhatARetryCanHelp:
         with pytest.raises(ChannelError, match="does not accept connections") as caught:
             notify(gone, message(), NOON)
         assert not caught.value.permanent
+
+    def test_one_that_hangs_and_one_that_resets_are_tried_again(self, notify: Notify) -> None:
+        def hang(handler: Handler) -> None:
+            handler.server.release.wait(20)
+
+        def reset(handler: Handler) -> None:
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.close()
+
+        for behaviour, words in ((hang, "gave no whole answer in time"), (reset, "cut the connection")):
+            with serving(behaviour) as server, pytest.raises(ChannelError, match=words) as caught:
+                notify(replace(setup_for(server.url, signing=[SIGNING]), timeout=(0.2, 0.2)), message(), NOON)
+            assert not caught.value.permanent
 
     def test_a_private_address_switches_it_off_with_the_sentence_of_the_guard(self, notify: Notify) -> None:
         with pytest.raises(ChannelError, match="An admin can allow 127.0.0.1 on port 9999") as caught:
