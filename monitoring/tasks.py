@@ -29,6 +29,7 @@ from monitoring.sources import Polled, chunk_run, import_claim, source_poll, sou
 from monitoring.sources.detect import source_test
 
 BUDGET_SECONDS = 45.0  # of a task that takes one row after another
+TELL_SECONDS = 2.0
 LOOK_EVERY = timedelta(days=1)
 LONG: dict[str, Any] = {"soft_time_limit": 540, "time_limit": 600}  # a slow Prometheus, a fleet of rollups
 
@@ -114,7 +115,9 @@ def partitions_pack_task(**_: object) -> None:
 
 @shared_task(name="monitoring.alerts_evaluate")
 def alerts_evaluate_task(**_: object) -> None:
-    slot_run("monitoring.alerts_evaluate", lambda now: alerts_evaluate(now=now), every_seconds=10.0, now=timezone.now())
+    """What a round has found is told at once, not with the next beat of the senders; a channel that hangs does not hold it up."""
+    if slot_run("monitoring.alerts_evaluate", lambda now: alerts_evaluate(now=now), every_seconds=10.0, now=timezone.now()):
+        notifications_send(clock=timezone.now, owner=owner_name(), round_seconds=TELL_SECONDS)
 
 
 @shared_task(name="monitoring.alerts_send")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from monitoring.catalog.records import Latency
 from monitoring.models import EvaluationMark, Slo, SloCount
-from monitoring.series import latency_totals
+from monitoring.series import latency_window_many
 
 MINUTE = timedelta(minutes=1)
 ARRIVAL = timedelta(seconds=90)  # a minute is judged once its samples have come in
@@ -51,11 +51,11 @@ def minute_judge(slos: list[Slo], *, start: datetime) -> None:
     judged: dict[int, int] = {}
     for kind in Latency:
         of_kind = {slo.deployment_id: slo for slo in slos if slo.latency == kind}
-        found = latency_totals(list(of_kind), kind, start=start, end=start + MINUTE)
-        for pk, histogram in found.items():
-            slo = of_kind[pk]
-            if histogram.count >= MIN_REQUESTS and slo.threshold_seconds is not None:
-                judged[pk] = int(histogram.quantile(slo.percentile).seconds > slo.threshold_seconds)
+        percentiles = {pk: slo.percentile for pk, slo in of_kind.items()}
+        for pk, (seconds, requests) in latency_window_many(percentiles, kind, start=start, end=start + MINUTE).items():
+            threshold = of_kind[pk].threshold_seconds
+            if requests >= MIN_REQUESTS and threshold is not None:
+                judged[pk] = int(seconds > threshold)
     if judged:
         counts_add(judged, end=start + MINUTE)
 

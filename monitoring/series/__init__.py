@@ -1,7 +1,7 @@
 """The read door: (entity, quantity, window) -> arrays with NaN for gaps, never more points than asked."""
 
 from monitoring.series.latency import histogram_of, latency_kinds, latency_load, latency_totals
-from monitoring.series.latency_many import Judged, latency_judged_many, latency_quantiles_many
+from monitoring.series.latency_many import Judged, latency_judged_many, latency_quantiles_many, latency_window_many
 from monitoring.series.lines import lines_load, lines_load_many, lines_load_total
 from monitoring.series.records import LatencyLines, Latest, Line, Lines, Summary
 from monitoring.series.steps import StepColumn, Steps, steps_load
@@ -31,6 +31,7 @@ __all__ = [
     "latency_load",
     "latency_quantiles_many",
     "latency_totals",
+    "latency_window_many",
     "latest_load",
     "lines_load",
     "lines_load_many",

@@ -12,7 +12,7 @@ from monitoring.series.latency import rows_finest, rows_repeated
 from monitoring.series.lines import MANY_SLACK
 from monitoring.store.histograms import histograms_fold
 from monitoring.store.layouts import quantiles
-from monitoring.store.read import latency_fetch, pieces_chart, pieces_coarser
+from monitoring.store.read import latency_fetch, pieces_chart, pieces_coarser, pieces_exact
 from monitoring.store.records import Floats
 from monitoring.store.schema import LATENCY
 from monitoring.store.watermarks import watermarks_load
@@ -65,3 +65,22 @@ def latency_judged_many(
     shape = (len(ids), grid.size)
     rows_of = zip(ids, values.reshape(shape), counts.reshape(shape), strict=True)
     return {number: Judged(grid.times, seconds, counted) for number, seconds, counted in rows_of}
+
+
+def latency_window_many(
+    percentiles: Mapping[int, float], latency: Latency, *, start: datetime, end: datetime
+) -> dict[int, tuple[float, float]]:
+    """Deployment -> (seconds of the percentile asked for it, how many requests) over one window, where there are any; three queries."""
+    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load([LATENCY])) if percentiles else []
+    if not pieces:
+        return {}
+    stored = latency_fetch(sorted(percentiles), latency, pieces)
+    known, groups = np.unique(stored.ids, return_inverse=True)
+    asked = np.array([percentiles[int(number)] for number in known])
+    found: dict[int, tuple[float, float]] = {}
+    for part in histograms_fold(stored, groups):
+        for q in np.unique(asked[part.groups]):
+            own = np.flatnonzero(asked[part.groups] == q)
+            seconds, counts = quantiles(part.bounds, part.counts[own], float(q), sure=part.sure)[0], part.counts[own].sum(axis=1)
+            found |= dict(zip(known[part.groups[own]].tolist(), zip(seconds.tolist(), counts.tolist(), strict=True), strict=True))
+    return found
