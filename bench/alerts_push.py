@@ -127,7 +127,8 @@ def table(seed: int) -> tuple[list[str], bool]:
     lost = sum(np.isinf(delays))
     lines = [
         f"From a sample pushed through the ingest door to its message at a webhook: {PUSHES} pushes, one in each"
-        f" {OVER_SECONDS / PUSHES:g} s, {DEPLOYMENTS} deployments, a rule with `for` 0, a channel that does not group; everything as `make up` starts it.",
+        f" {OVER_SECONDS / PUSHES:g} s, {DEPLOYMENTS} deployments, a rule with `for` 0, a channel that does not group; everything"
+        " as `make up` starts it.",
         "",
         "| median, s | p95, s | greatest, s | lost | must |",
         "| --- | --- | --- | --- | --- |",
