@@ -313,3 +313,37 @@ class TestDeliveries:
         assert len(admin.get(f"/alerts/deliveries/?alert={row.alert_id}").context["rows"]) == 1
         assert len(admin.get(f"/alerts/deliveries/?channel={row.channel_id}").context["rows"]) == 10
         assert "Nothing fits" in words_of(admin.get("/alerts/deliveries/?show=dead"))
+
+
+class TestSaidElsewhere:
+    def test_the_checklist_ticks_once_a_test_message_arrived(self, admin: Client) -> None:
+        page = words_of(admin.get("/setup/"))
+        assert "Tell people by e-mail" in page and "Add e-mail" in page and "Add Slack" in page
+        seen = admin.get("/setup/").context["checklist"].seen
+        channel = Channel.objects.create(name="ops", kind="email", options={"to": ["a@example.com"]})
+        assert "ops is saved and not tested yet." in words_of(admin.get("/setup/"))
+        Channel.objects.filter(pk=channel.pk).update(test_ok=True)
+        steps = {step.slug: step for step in admin.get("/setup/").context["checklist"].steps}
+        assert (steps["email"].done, steps["slack"].optional) == (True, True), "one way to tell people is enough"
+        assert admin.get(f"/setup/live/?seen={seen}").status_code == 200
+        Channel.objects.filter(pk=channel.pk).update(switched_off_why="550 no such user")
+        steps = {step.slug: step for step in admin.get("/setup/").context["checklist"].steps}
+        assert (steps["email"].state, steps["slack"].optional) == ("failed", False)
+
+    def test_the_banner_says_that_somebody_may_not_be_told_to_who_can_mend_it(self, admin: Client) -> None:
+        own, other = make_team(), make_team()
+        Channel.objects.create(name="ops", team=own, kind="email", options={"to": ["a@example.com"]}, switched_off_why="550 no such user")
+        said = "Channel ops is switched off"
+        assert said in words_of(admin.get("/")) and said in words_of(admin.get("/alerts/"))
+        assert said in words_of(client_of(make_member(own, role=Role.EDITOR)).get("/alerts/"))
+        assert said not in words_of(client_of(make_member(own)).get("/alerts/"))
+        assert said not in words_of(client_of(make_member(other, role=Role.ADMIN)).get("/alerts/"))
+
+    def test_a_deployment_shows_what_is_open_of_it(self, admin: Client) -> None:
+        chat = make_deployment("chat")
+        before = queries(admin, f"/deployments/{chat.pk}/")
+        alert = fires(chat)
+        fires(make_deployment("asr"), rule=make_rule("other", summary="Something else"))
+        page = text_of(admin.get(f"/deployments/{chat.pk}/"))
+        assert f'href="/alerts/{alert.pk}/"' in page and "Something else" not in page
+        assert queries(admin, f"/deployments/{chat.pk}/") == before, "one query, with alerts and without"

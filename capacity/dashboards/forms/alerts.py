@@ -36,7 +36,8 @@ class Told(forms.Form):
     needed: tuple[str, ...] = ()  # not shown as optional
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
         for name in self.needed:
             self.fields[name].must = True  # type: ignore[attr-defined]
 
