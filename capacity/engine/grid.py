@@ -13,6 +13,11 @@ DAY_SECONDS = 86400.0
 HOUR_SECONDS = 3600.0
 
 
+def grid_times(start_seconds: float, *, step_seconds: float, count: int) -> Floats:
+    """(count,): Unix seconds of each step's start."""
+    return np.asarray(start_seconds + np.arange(count) * step_seconds, dtype=np.float64)
+
+
 def row_medians(rows: Floats) -> Floats:
     """Median of each row's finite values, NaN where there is none; (r, c) -> (r,). np.nanmedian takes ten times as long."""
     ordered = np.sort(rows, axis=-1)  # NaN sorts last
@@ -45,7 +50,7 @@ def phase_means(values: Floats, *, period: int, weight: float) -> Floats:
         before = slice(first - period, last - period)
         total[first:last] += (1.0 - weight) * total[before]
         mass[first:last] += (1.0 - weight) * mass[before]
-    return np.divide(total, mass, out=np.full(values.size, np.nan), where=mass > 0)
+    return np.asarray(np.divide(total, mass, out=np.full(values.size, np.nan), where=mass > 0))
 
 
 def same_phase(values: Floats, *, origins: Ints, leads: Ints, period: int) -> Floats:
@@ -66,7 +71,7 @@ def smooth_phase(values: Floats, *, origins: Ints, leads: Ints, period: int, rad
         known = np.isfinite(found)
         total += np.where(known, found, 0.0) * weight
         mass += known * weight
-    return np.divide(total, mass, out=np.full(total.shape, np.nan), where=mass > 0)
+    return np.asarray(np.divide(total, mass, out=np.full(total.shape, np.nan), where=mass > 0))
 
 
 def recent_medians(values: Floats, *, origins: Ints, length: int, stride: int = 1) -> Floats:
@@ -81,7 +86,7 @@ def recent_means(values: Floats, *, origins: Ints, length: int) -> Floats:
     totals = np.r_[0.0, np.cumsum(np.where(known, values, 0.0))]
     counts = np.r_[0, np.cumsum(known)]
     first = np.maximum(origins - length, 0)
-    return (totals[origins] - totals[first]) / np.maximum(counts[origins] - counts[first], 1)
+    return np.asarray((totals[origins] - totals[first]) / np.maximum(counts[origins] - counts[first], 1))
 
 
 def row_quantiles(values: Floats, *, weights: Floats, levels: Floats) -> Floats:

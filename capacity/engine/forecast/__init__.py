@@ -3,5 +3,20 @@
 from capacity.engine.forecast.hourly import condition, forecast
 from capacity.engine.forecast.nightly import Fitted, fit
 from capacity.engine.forecast.records import LEVELS, Actuals, Backtest, Event, Forecast, Shift, ShortHistory
+from capacity.engine.forecast.trend import Scenario, trend_forecast
 
-__all__ = ["LEVELS", "Actuals", "Backtest", "Event", "Fitted", "Forecast", "Shift", "ShortHistory", "condition", "fit", "forecast"]
+__all__ = [
+    "LEVELS",
+    "Actuals",
+    "Backtest",
+    "Event",
+    "Fitted",
+    "Forecast",
+    "Scenario",
+    "Shift",
+    "ShortHistory",
+    "condition",
+    "fit",
+    "forecast",
+    "trend_forecast",
+]

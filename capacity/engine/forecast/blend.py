@@ -11,7 +11,7 @@ import numpy as np
 
 from capacity.engine.forecast.evidence import base_of, evidence_of, prior_of
 from capacity.engine.forecast.history import History
-from capacity.engine.grid import HOUR_SECONDS, Floats, Ints
+from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Ints
 
 BLOCKS = 24  # leads learn together in at most so many blocks
 NEIGHBOURS = 0.2  # of the horizon: how far blocks learn from each other
@@ -36,15 +36,20 @@ class Evidence:
 
 def evidence_make(history: History, *, step_seconds: float) -> Evidence:
     base = base_of(history)
-    age_days = (history.values.size - history.origins) * step_seconds / 86400.0
+    age_days = (history.values.size - history.origins) * step_seconds / DAY_SECONDS
     return Evidence(
         base=base,
         columns=evidence_of(history, base=base),
-        prior=prior_of((history.leads + 1) * step_seconds / HOUR_SECONDS),
+        prior=prior_of(lead_hours(history, step_seconds=step_seconds)),
         actual=history.actual(),
         targets=history.targets,
-        say=np.asarray(0.5 ** (age_days / HALF_LIFE_DAYS)),
+        say=np.exp2(-age_days / HALF_LIFE_DAYS),
     )
+
+
+def lead_hours(history: History, *, step_seconds: float) -> Floats:
+    """(h,): hours from the origin to the end of each step."""
+    return np.asarray((history.leads + 1) * step_seconds / HOUR_SECONDS, dtype=np.float64)
 
 
 def blocks_of(horizon: int) -> Ints:

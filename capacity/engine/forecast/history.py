@@ -75,5 +75,5 @@ def gaps_fill(values: Floats, *, season: Season) -> Floats:
     """A gap takes the value of the same time a day before where there is one, else the last one known."""
     filled = values.copy()
     for place in np.flatnonzero(~np.isfinite(values)):
-        filled[place] = filled[place - season.day] if place >= season.day else filled[max(place - 1, 0)]
+        filled[place] = filled[place - season.day] if place >= season.day else filled[max(int(place) - 1, 0)]
     return filled

@@ -6,14 +6,14 @@ import numpy as np
 
 from capacity.engine.answer import NoAnswer
 from capacity.engine.forecast.bands import quantiles_at
-from capacity.engine.forecast.blend import Evidence, forecast_make
+from capacity.engine.forecast.blend import Evidence, forecast_make, lead_hours
 from capacity.engine.forecast.events import events_apply, sunday_factors
 from capacity.engine.forecast.evidence import METHODS, base_of, evidence_of, prior_of
 from capacity.engine.forecast.history import History, history_of
 from capacity.engine.forecast.nightly import Fitted, Prepared, fit, hours_of, prepared
 from capacity.engine.forecast.records import LEVELS, Event, Forecast
 from capacity.engine.forecast.supply import thin_note, values_check
-from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats
+from capacity.engine.grid import DAY_SECONDS, Floats, grid_times
 
 LOOK_BACK_DAYS = 36  # four weeks of the record, and a week so that the oldest still has a past
 
@@ -44,7 +44,8 @@ def condition(
     series = prepared(values[first:], start_seconds=start, step_seconds=fitted.step_seconds, events=events)
     if not np.isfinite(series.values).any():
         return NoAnswer("no_data", have=0, need=1)
-    times = series.start_seconds + (series.values.size + np.arange(fitted.horizon)) * fitted.step_seconds
+    end = series.start_seconds + series.values.size * fitted.step_seconds
+    times = grid_times(end, step_seconds=fitted.step_seconds, count=fitted.horizon)
     quantiles = plain_quantiles(fitted, series, times=times, levels=asked)
     if events:
         sundays = sunday_factors(series.values, times=series.times, targets=times, season=series.season)
@@ -65,9 +66,11 @@ def condition(
 
 def plain_quantiles(fitted: Fitted, series: Prepared, *, times: Floats, levels: Floats) -> Floats:
     """(levels, h) in the unit of the series, before events."""
-    on_log = fitted.scale.to_log(series.values)
+    level = series.values
     for shift in fitted.shifts:
-        on_log = on_log + np.where(series.times < shift.time_seconds, shift.change, 0.0)
+        before = series.times < shift.time_seconds
+        level = np.where(before, np.maximum(level * shift.factor + shift.added, 0.0), level)
+    on_log = fitted.scale.to_log(level)
     history = history_of(on_log, season=series.season, origins=np.array([on_log.size]), horizon=fitted.horizon)
     middle = np.clip(middle_of(fitted, history), fitted.lowest, fitted.highest)
     width = float(fitted.spread.width(history)[0])
@@ -81,10 +84,10 @@ def middle_of(fitted: Fitted, history: History) -> Floats:
     if fitted.method in METHODS:
         path = METHODS[fitted.method](history)
         return np.asarray(np.where(np.isfinite(path), path, base)[0])
-    hours = (history.leads + 1) * fitted.step_seconds / HOUR_SECONDS
+    hours = lead_hours(history, step_seconds=fitted.step_seconds)
     empty = np.full(base.shape, np.nan)
     evidence = Evidence(base, evidence_of(history, base=base), prior_of(hours), empty, history.targets, np.ones(1))
-    return forecast_make(evidence, learned=fitted.learned)[0]
+    return np.asarray(forecast_make(evidence, learned=fitted.learned)[0])
 
 
 def flags_of(fitted: Fitted, *, events: Sequence[Event], times: Floats) -> tuple[str, ...]:

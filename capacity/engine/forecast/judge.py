@@ -27,7 +27,8 @@ class Rolling:
     middles: Floats  # (k, h) log scale
     width: Floats  # (k,)
     errors: Errors
-    offsets: Floats  # (n,) of the shifts
+    came: Floats  # (k, h) actuals in the unit of the series; NaN = gap or to come
+    moves: tuple[Floats, Floats]  # (n,) factor and amount of the shifts
     rows: Ints  # the origins that may be judged
     scale: Scale
     start_seconds: float
@@ -97,10 +98,9 @@ def one_replayed(rolling: Rolling, *, row: int, bands: Bands) -> tuple[Floats, F
         hours=rolling.errors.hours[row],
         levels=SCORED,
     )
-    origin, targets, size = int(history.origins[0]), history.targets[0], history.values.size
-    quantiles = rolling.scale.from_log(levels - rolling.offsets[origin - 1])
-    actual = rolling.scale.from_log(history.actual()[0] - rolling.offsets[np.minimum(targets, size - 1)])
-    return rolling.start_seconds + targets * rolling.step_seconds, actual, quantiles
+    factor, amount = (moves[int(history.origins[0]) - 1] for moves in rolling.moves)
+    quantiles = np.maximum((rolling.scale.from_log(levels) - amount) / factor, 0.0)
+    return rolling.start_seconds + history.targets[0] * rolling.step_seconds, rolling.came[row], quantiles
 
 
 def naive_error(rolling: Rolling, rows: Ints) -> float:

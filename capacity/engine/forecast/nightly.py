@@ -13,10 +13,10 @@ from capacity.engine.forecast.history import Season, gaps_fill, history_of, seas
 from capacity.engine.forecast.judge import Rolling, backtest_run, method_choose
 from capacity.engine.forecast.records import Backtest, Event, Shift
 from capacity.engine.forecast.scale import Scale, scale_of
-from capacity.engine.forecast.shifts import offsets_of, shifts_find
+from capacity.engine.forecast.shifts import moves_of, shifts_find
 from capacity.engine.forecast.spread import Spread, spread_learn
 from capacity.engine.forecast.supply import have_enough, is_thin, values_check
-from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Ints
+from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Ints, grid_times
 
 ORIGINS = 600
 CELLS = 60_000  # origins x leads
@@ -26,6 +26,7 @@ ABOVE_HIGHEST = 0.2  # on the log scale: medians end there
 CAP = 1.5  # of the highest value learned from: no quantile above, before events
 SPREAD_HALF_LIFE_DAYS = 14.0
 FEW = 24
+WEEKS_FOR_WEEKLY = 3
 THIN_WIDER = 1.25  # less than the cycles needed: errors of so few windows are too small
 
 
@@ -65,13 +66,13 @@ class Prepared:
 
     @property
     def times(self) -> Floats:
-        return np.asarray(self.start_seconds + np.arange(self.values.size) * self.step_seconds)
+        return grid_times(self.start_seconds, step_seconds=self.step_seconds, count=self.values.size)
 
 
 def prepared(values: Floats, *, start_seconds: float, step_seconds: float, events: Sequence[Event]) -> Prepared:
     """The last weeks, from the first value known on."""
     days = LONG_DAYS if step_seconds >= COARSE_SECONDS else SHORT_DAYS
-    times = start_seconds + np.arange(values.size) * step_seconds
+    times = grid_times(start_seconds, step_seconds=step_seconds, count=values.size)
     clean = events_remove(values, times=times, events=events)
     first = max(0, values.size - int(days * DAY_SECONDS / step_seconds))
     known = np.flatnonzero(np.isfinite(clean[first:]))
@@ -94,20 +95,20 @@ def fit(values: Floats, *, start_seconds: float, step_seconds: float, horizon: i
 
 
 def fit_prepared(series: Prepared, *, horizon: int) -> Fitted:
-    scale = scale_of(series.values)
-    levels = scale.to_log(series.values)
-    found = shifts_find(gaps_fill(levels, season=series.season), season=series.season)
-    rolling, method, learned, spread, listed = roll(series, levels=levels, offsets=offsets_of(found, size=levels.size), horizon=horizon)
+    size = series.values.size
+    filled = gaps_fill(series.values, season=series.season)
+    found = shifts_find(filled, levels=scale_of(series.values).to_log(filled), season=series.season)
+    rolling, method, learned, spread, listed = roll(series, moves=moves_of(found, size=size), horizon=horizon)
     bands = bands_learn(rolling.errors.of(rolling.rows), step_seconds=series.step_seconds, horizon=horizon)
-    thin = is_thin(levels.size * series.step_seconds / HOUR_SECONDS, horizon_seconds=horizon * series.step_seconds)
+    thin = is_thin(size * series.step_seconds / HOUR_SECONDS, horizon_seconds=horizon * series.step_seconds)
     lowest, highest = limits_of(rolling.history.values)
     return Fitted(
         step_seconds=series.step_seconds,
         horizon=horizon,
         trained_from_seconds=series.start_seconds,
-        trained_until_seconds=series.start_seconds + levels.size * series.step_seconds,
-        scale=scale,
-        shifts=tuple(Shift(float(series.times[place]), change) for place, change in found),
+        trained_until_seconds=series.start_seconds + size * series.step_seconds,
+        scale=rolling.scale,
+        shifts=tuple(Shift(float(series.times[move.place]), move.factor, move.added) for move in found),
         learned=learned,
         method=method,
         spread=spread,
@@ -121,25 +122,29 @@ def fit_prepared(series: Prepared, *, horizon: int) -> Fitted:
 
 
 def roll(
-    series: Prepared, *, levels: Floats, offsets: Floats, horizon: int
+    series: Prepared, *, moves: tuple[Floats, Floats], horizon: int
 ) -> tuple[Rolling, str, Floats, Spread, tuple[tuple[str, float], ...]]:
     """Forecast from every origin of the past; choose the method; learn how wide its errors are."""
-    size = levels.size
+    size, (factors, amounts) = series.values.size, moves
+    level = np.maximum(series.values * factors + amounts, 0.0)
+    scale = scale_of(level)
     origins = origins_of(size, season=series.season, horizon=horizon)
-    history = history_of(levels + offsets, season=series.season, origins=origins, horizon=horizon)
+    history = history_of(scale.to_log(level), season=series.season, origins=origins, horizon=horizon)
     evidence = evidence_make(history, step_seconds=series.step_seconds)
     blended, learned = rolled(evidence, origins=origins, until=size)
     rows = judged_rows(origins, size=size)
     method, middles, listed = method_choose(history, base=evidence.base, blended=blended, rows=rows)
     middles = np.clip(middles, *limits_of(history.values))
     # A forecast made before a shift lived on the old level: what it missed by belongs to the errors.
-    errors = history.actual() - middles + offsets[origins - 1][:, None] - offsets[np.minimum(history.targets, size - 1)]
-    age_days = (size - origins) * series.step_seconds / DAY_SECONDS
-    spread = spread_learn(history.at(origins[rows]), errors=errors[rows], say=0.5 ** (age_days[rows] / SPREAD_HALF_LIFE_DAYS))
+    came = np.where(history.targets < size, series.values[np.minimum(history.targets, size - 1)], np.nan)
+    seen = np.maximum(came * factors[origins - 1][:, None] + amounts[origins - 1][:, None], 0.0)
+    errors = scale.to_log(seen) - middles
+    age_days = np.asarray((size - origins) * series.step_seconds / DAY_SECONDS, dtype=np.float64)
+    spread = spread_learn(history.at(origins[rows]), errors=errors[rows], say=np.exp2(-age_days[rows] / SPREAD_HALF_LIFE_DAYS))
     width = spread.width(history)
-    hours = hours_of(series.start_seconds + history.targets * series.step_seconds)
+    hours = hours_of(np.asarray(series.start_seconds + history.targets * series.step_seconds, dtype=np.float64))
     pool = Errors(errors / width[:, None], hours, age_days)
-    rolling = Rolling(history, middles, width, pool, offsets, rows, scale_of(series.values), series.start_seconds, series.step_seconds)
+    rolling = Rolling(history, middles, width, pool, came, moves, rows, scale, series.start_seconds, series.step_seconds)
     return rolling, method, learned, spread, listed
 
 
@@ -163,6 +168,8 @@ def judged_rows(origins: Ints, *, size: int) -> Ints:
 def origins_of(size: int, *, season: Season, horizon: int) -> Ints:
     """(k,): evenly spaced to the end, which is the last: where the live forecast would start."""
     first = min(season.day, size // 3) + 1
+    if size >= WEEKS_FOR_WEEKLY * season.week:
+        first = season.week + 1  # with weeks to spare, learn only where the same hour of last week was there to be looked at
     most = max(2, min(ORIGINS, CELLS // horizon))
     stride = max(1, round((size - first) / most))
     return np.arange(size, first - 1, -stride)[::-1]

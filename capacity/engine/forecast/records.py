@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
+
 from capacity.engine.answer import NoAnswer
 from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats
 
@@ -31,7 +33,8 @@ class Shift:
     """A level that changed and stayed."""
 
     time_seconds: float  # Unix time of the first step on the new level
-    change: float  # on the scale of `Scale`
+    factor: float  # values before it are multiplied by this
+    added: float  # then this is added, in the unit of the series
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Forecast:
         """The (h,) forecast of one of the levels asked for, else ValueError."""
         for row, known in zip(self.quantiles, self.levels, strict=True):
             if abs(known - level) < 1e-9:
-                return row
+                return np.asarray(row)
         raise ValueError(f"level must be one of {self.levels.tolist()}, got {level}")
 
 

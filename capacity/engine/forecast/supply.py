@@ -21,12 +21,17 @@ STEPS_LEAST = 12
 
 def values_check(values: Floats, *, step_seconds: float, horizon: int) -> None:
     """ValueError with a sentence for what no series of demand can be."""
-    if values.ndim != 1:
-        raise ValueError(f"values must be one row, got an array of shape {values.shape}")
-    if not 1 <= step_seconds <= DAY_SECONDS:
-        raise ValueError(f"step_seconds must be from 1 to 86,400, got {step_seconds:g}")
+    series_check(values, step_seconds=step_seconds)
     if horizon < 1 or horizon * step_seconds > LONGEST_SECONDS:
         raise ValueError(f"horizon must be from 1 step to 14 days, got {horizon} steps of {step_seconds:g} s; use trend_forecast beyond")
+
+
+def series_check(values: Floats, *, step_seconds: float) -> None:
+    """As `values_check`, without a horizon."""
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"values must be one row of at least one step, got an array of shape {values.shape}")
+    if not 1 <= step_seconds <= DAY_SECONDS:
+        raise ValueError(f"step_seconds must be from 1 to 86,400, got {step_seconds:g}")
     bad = np.flatnonzero(np.isinf(values) | (values < 0))
     if bad.size:
         raise ValueError(f"values must be at least 0 and finite (NaN for a gap), got {values[bad[0]]:g} at step {bad[0]}")
