@@ -260,9 +260,9 @@ def channel_switch(channel: Channel, enabled: bool, *, by: str, now: datetime) -
         before = {"enabled": locked.enabled, "switched_off_why": locked.switched_off_why}
         locked.enabled = enabled
         if enabled:
-            locked.switched_off_why, locked.switched_off_at = "", None
+            locked.switched_off_why, locked.switched_off_at, locked.failures, locked.rests_until = "", None, 0, None
             AddressOff.objects.filter(channel=locked).exclude(why=UNSUBSCRIBED).delete()
-        locked.save(update_fields=["enabled", "switched_off_why", "switched_off_at"])
+        locked.save(update_fields=["enabled", "switched_off_why", "switched_off_at", "failures", "rests_until"])
         audit(by, "channel.on" if enabled else "channel.off", f"channel {locked.name}", before=before, after={"enabled": enabled})
     return locked
 

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Greatest
+from django.db.models import Exists, OuterRef, Q
 
 from monitoring.alerts.addresses import addresses_off
 from monitoring.alerts.channels.base import ChannelError, Message, Sent, Telling, Thread
@@ -63,7 +62,8 @@ class Claim:
 
 
 def channels_due(*, now: datetime) -> list[int]:
-    usable = Notification.objects.due(now=now).filter(channel__enabled=True, channel__switched_off_why="")
+    rests = Q(channel__rests_until__gt=now)
+    usable = Notification.objects.due(now=now).filter(~rests, channel__enabled=True, channel__switched_off_why="")
     return list(usable.order_by("channel").values_list("channel", flat=True).distinct())
 
 
@@ -71,8 +71,8 @@ def message_claim(channel_pk: int, *, now: datetime, owner: str) -> Claim | None
     """The channel's next message, leased; None where there is none now, or another sender has one of this channel."""
     with transaction.atomic():
         # no_key: rounds go on writing notifications of this channel meanwhile.
-        usable = Channel.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=channel_pk, enabled=True, switched_off_why="")
-        channel = usable.first()
+        usable = Channel.objects.select_for_update(skip_locked=True, no_key=True).exclude(rests_until__gt=now)
+        channel = usable.filter(pk=channel_pk, enabled=True, switched_off_why="").first()
         rows = Notification.objects.filter(channel=channel_pk)
         if channel is None or rows.filter(state=SENDING, lease_until__gt=now).exists():
             return None
@@ -179,6 +179,7 @@ def sent_record(claim: Claim, response: Sent | str, *, now: datetime) -> bool:
         fields = {"response": sent.response[:500], "last_error": "", "lease_until": None}
         if not held.update(state=NotificationState.SENT, sent_at=now, **fields):
             return False
+        Channel.objects.filter(pk=claim.channel.pk, failures__gt=0).update(failures=0, rests_until=None)
         threads_begin(claim.channel, claim.rows, sent.reference)
         if sent.addresses_off:
             addresses_off(claim.channel.pk, sent.addresses_off, now=now)
@@ -187,8 +188,8 @@ def sent_record(claim: Claim, response: Sent | str, *, now: datetime) -> bool:
 
 def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: random.Random) -> bool:
     """Try again later, give up, or switch the channel off; the whole channel rests meanwhile."""
-    attempts = claim.rows[0].attempts
-    delay = BACK_OFF[min(attempts, len(BACK_OFF)) - 1]
+    attempts, failures = claim.rows[0].attempts, claim.channel.failures + 1
+    delay = BACK_OFF[min(attempts if error.permanent else failures, len(BACK_OFF)) - 1]
     again = now + timedelta(seconds=max(delay * (1 + JITTER * rng.random()), error.retry_after))
     with transaction.atomic():
         held = Notification.objects.filter(lease_owner=claim.token, state=SENDING)
@@ -208,8 +209,7 @@ def failure_record(claim: Claim, error: ChannelError, *, now: datetime, rng: ran
         if dead:
             given_up(claim.channel.pk, now=now)
         if not error.permanent:
-            waiting = Notification.objects.filter(channel=claim.channel, state=WAITING)
-            waiting.update(run_after=Greatest(F("run_after"), again))
+            Channel.objects.filter(pk=claim.channel.pk).update(failures=failures, rests_until=again)
     return True
 
 

@@ -216,6 +216,8 @@ class Channel(models.Model):
     enabled = models.BooleanField(default=True)
     switched_off_why = models.CharField(max_length=500, blank=True)  # a permanent error of the other side
     switched_off_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)  # tries in a row that a retry may help: one back-off for all its messages
+    rests_until = models.DateTimeField(null=True, blank=True)
     tested_at = models.DateTimeField(null=True, blank=True)
     test_ok = models.BooleanField(null=True, blank=True)  # null: never tested
     test_said = models.CharField(max_length=500, blank=True)

@@ -197,7 +197,24 @@ class TestFailure:
         claim = message_claim(channel.pk, now=NOON, owner="a")
         assert claim
         failure_record(claim, ChannelError("500"), now=NOON, rng=random.Random(1))
+        queue(make_alert(), channel, "fire")  # what comes into the rest waits too
         assert channels_due(now=NOON + 9 * SECOND) == [] and channels_due(now=NOON + 12 * SECOND) == [channel.pk]
+        assert message_claim(channel.pk, now=NOON + 9 * SECOND, owner="a") is None
+
+    def test_all_messages_of_a_channel_climb_one_ladder_and_a_success_ends_it(self) -> None:
+        channel, now, knocks = make_channel(), NOON, 0
+        while now < NOON + timedelta(hours=1):
+            queue(make_alert(), channel, "fire")
+            if claim := message_claim(channel.pk, now=now, owner="a"):
+                knocks += 1
+                failure_record(claim, ChannelError("500"), now=now, rng=random.Random(1))
+            now += 10 * SECOND
+        assert knocks <= 17
+        later = now + timedelta(minutes=6)
+        claim = message_claim(channel.pk, now=later, owner="a")
+        assert claim and sent_record(claim, "ok", now=later)
+        channel.refresh_from_db()
+        assert (channel.failures, channel.rests_until) == (0, None)
 
 
 class TestMuting:
