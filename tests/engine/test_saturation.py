@@ -151,6 +151,13 @@ class TestPlanted:
         now = saturation_find(PLANTED[limit][0]).now
         assert now.limit in (None, Limit.UPSTREAM)
 
+    def test_an_overloaded_server_that_finishes_fewer_than_a_busy_one_is_at_its_peak(self) -> None:
+        late = np.arange(STEPS) >= STEPS - 12
+        fewer = {"requests_per_second": np.where(late, 6.0, 10 * HILL), "output_tokens_per_second": np.where(late, 1200.0, 2000 * HILL)}
+        full = {"kv_cache_usage_ratio": np.where(late, 0.98, 0.3 * HILL), "requests_running": np.where(late, 12.0, 20 * HILL)}
+        found = saturation_find(replace(healthy(), **fewer, **full, requests_waiting=np.where(late, 30.0, 0.0)))
+        assert found.peaks.limit is found.now.limit is Limit.KV_CACHE
+
     @pytest.mark.parametrize("limit", [Limit.KV_CACHE, Limit.COMPUTE, Limit.CPU, Limit.QUEUE])
     def test_now_is_the_limit_where_the_window_ends_in_it(self, limit: Limit) -> None:
         signals = PLANTED[limit][0]

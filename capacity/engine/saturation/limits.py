@@ -218,7 +218,7 @@ def memory_bandwidth(part: Part, *, stretched: bool) -> Reading:
     return Reading(Limit.MEMORY_BANDWIDTH, "at" if stretched else "near", 0.88 if clearly else 0.68, evidence, engaged=engaged)
 
 
-def cpu(part: Part) -> Reading:
+def cpu(part: Part, *, slower: bool) -> Reading:
     """Tasks that wait for a core: throttled by quota, crowded on the node, or one thread that cannot do more."""
     t, window = part.window.thresholds, part.window
     quota, pressure, node, used = (
@@ -242,7 +242,7 @@ def cpu(part: Part) -> Reading:
     flat = next((window.flat[name] for name in ("cpu_usage_cores", "requests_per_second") if name in window.flat), None)
     ceiling = flat is not None and bool(flat[part.steps].mean() >= 0.5)
     if ONE_THREAD[0] <= each <= ONE_THREAD[1] and ceiling and flat is not None:
-        return Reading(Limit.CPU, "at", 0.72, evidence, engaged=flat.astype(np.float64))
+        return Reading(Limit.CPU, "at", 0.75 if slower else 0.62, evidence, engaged=flat.astype(np.float64))
     if ONE_THREAD[0] <= each <= ONE_THREAD[1]:
         return Reading(Limit.CPU, "near", 0.4, evidence)
     if requested >= t.cpu_requested and not np.isfinite(quota) and ceiling:

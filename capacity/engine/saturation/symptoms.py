@@ -163,7 +163,8 @@ def upstream(part: Part, seen: Symptoms) -> Reading:
         return Reading(Limit.UPSTREAM, "at", 0.85, evidence, engaged=piled)
     if seen.flat:
         ceiling = window.flat[seen.flat[0]].astype(np.float64)
-        return Reading(Limit.UPSTREAM, "at", 0.8 if "requests_per_second" in seen.flat else 0.72, evidence, engaged=ceiling)
+        # A ceiling alone does not make sure: demand itself may stand still for hours.
+        return Reading(Limit.UPSTREAM, "at", 0.68 if "requests_per_second" in seen.flat else 0.6, evidence, engaged=ceiling)
     if busy < t.idle:
         return Reading(Limit.UPSTREAM, "at", 0.75, evidence, engaged=np.where(np.isfinite(window.load), 1.0, NAN))
     return Reading(Limit.UPSTREAM, "clear", evidence=evidence)

@@ -92,7 +92,7 @@ class Case:
             limits.kv_cache(part, waits=seen.waits),
             limits.memory_bandwidth(part, stretched=bool(stretched)),
             limits.compute(part),
-            limits.cpu(part),
+            limits.cpu(part, slower=seen.slower),
             limits.network(part),
             symptoms.queue(part, seen),
             symptoms.upstream(part, seen),
@@ -120,7 +120,10 @@ def throttled(case: Case) -> bool:
 
 def cached_full(case: Case) -> bool:
     # A cache that is full while the chip can do no more is no limit of its own: a larger one would only lengthen the batch.
-    return case.at(Limit.KV_CACHE) and not case.at(Limit.COMPUTE) and not case.at(Limit.MEMORY_BANDWIDTH)
+    # Where tokens come as fast as ever it is not that far.
+    seen = case.seen
+    fast = (seen.token_stretch if np.isfinite(seen.token_stretch) else seen.served) < symptoms.TOKEN_STRETCH
+    return case.at(Limit.KV_CACHE) and (fast or not (case.at(Limit.COMPUTE) or case.at(Limit.MEMORY_BANDWIDTH)))
 
 
 # In this order: the first that holds is the answer. With each: what must be known, or it may be another.

@@ -44,12 +44,24 @@ class Window:
 
     @cached_property
     def load(self) -> Floats:
-        """(n,) rank of the load from 0 to 1: of requests in flight and of what comes out, together; NaN where neither is known."""
+        """(n,) rank of the load from 0 to 1: of requests in flight and of what comes out, together; NaN where neither is known.
+
+        Steps with a queue stand above all others: an overloaded server may finish fewer than a busy one.
+        """
         ranks = [rank_of(line) for line in (self.in_flight, self["requests_per_second"], self["output_tokens_per_second"])]
         stack = np.vstack(ranks)
         count = np.isfinite(stack).sum(axis=0)
         with np.errstate(invalid="ignore"):
-            return np.where(count > 0, np.nansum(stack, axis=0) / np.maximum(count, 1), NAN)
+            mean = np.where(count > 0, np.nansum(stack, axis=0) / np.maximum(count, 1), NAN)
+        return rank_of(mean + self.queued)
+
+    @cached_property
+    def queued(self) -> Mask:
+        """Steps in which more requests wait than a server with room lets wait."""
+        t = self.thresholds
+        running = np.nan_to_num(self["requests_running"])
+        normal = t.waiting_to_running if self.token_server else t.waiting_to_batch
+        return np.nan_to_num(self["requests_waiting"]) >= np.maximum(t.waiting_per_replica * self.replicas, normal * running)
 
     @cached_property
     def peaks(self) -> Mask:
