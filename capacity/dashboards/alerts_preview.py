@@ -1,13 +1,13 @@
 """What a rule as typed would have done in the last two weeks: a sentence, and each firing on a line with a link to that time."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import ceil
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
-from monitoring.alerts.preview import Firing, Preview, rule_preview
 
 from capacity.dashboards.alerts_rules import PREVIEW_DAYS, rule_form, rule_typed
 from capacity.dashboards.alerts_words import subject_words, time_query, unit_of
@@ -15,6 +15,7 @@ from capacity.dashboards.pages import zone_of
 from capacity.dashboards.replies import guarded, show
 from capacity.dashboards.words import count, figure, moment, span
 from monitoring.access import actor_of, alert_rule_get, deployments_for
+from monitoring.alerts.preview import Firing, Preview, rule_preview
 from monitoring.models import Rule
 
 FIRINGS_MOST = 200
@@ -56,7 +57,8 @@ def alert_rule_preview(request: HttpRequest) -> HttpResponse:
 def preview_context(request: HttpRequest, rule: Rule, preview: Preview, *, now: datetime) -> dict[str, object]:
     zone = zone_of(request)
     bars = [bar_of(rule, firing, preview, request=request, now=now) for firing in preview.firings[:FIRINGS_MOST]]
-    days = [(100 * (n + 1) / PREVIEW_DAYS) for n in range(PREVIEW_DAYS - 1)]
+    whole = (preview.until - preview.since) / timedelta(days=1)
+    days = [round(100 * day / whole, 2) for day in range(1, ceil(whole))]
     return {
         "preview": preview,
         "bars": bars,
