@@ -161,6 +161,10 @@ def changed(column: str) -> Values:
     return lambda readings, rule: readings.change(Window(rule.entity, rule.window_seconds), column)
 
 
+def averaged(name: str) -> Values:
+    return lambda readings, rule: readings.mean(Window(rule.entity, rule.window_seconds), name)
+
+
 def own_window(*columns: str) -> Callable[[Rule], tuple[Need, ...]]:
     return lambda rule: (Need(Window(rule.entity, rule.window_seconds), columns),)
 
@@ -264,5 +268,4 @@ def signal_find(entity: str, name: str) -> Signal | None:
     known = column or ratio
     if known is None:
         return None
-    values: Values = lambda readings, rule: readings.mean(Window(rule.entity, rule.window_seconds), name)  # noqa: E731
-    return Signal(name, entity, known.unit, known.meaning, own_window(name), values)
+    return Signal(name, entity, known.unit, known.meaning, own_window(name), averaged(name))
