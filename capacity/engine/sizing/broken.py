@@ -54,9 +54,15 @@ class BrokenTable:
         return np.where(rates > 0, np.interp(self.rows(rates), np.arange(column.size), column), 0.0)
 
     def needed(self, rate: float, *, share: float) -> int:
-        """Least replicas with at most `share` of minutes broken at a steady rate."""
-        held = [n for n in range(self.most + 1) if float(self.share(np.array([rate]), replicas=n)[0]) <= share]
-        return held[0] if held else self.most
+        """Least replicas with at most `share` of minutes broken at a steady rate; the table's most where none has."""
+        row = float(self.rows(np.array([rate]))[0])
+        if row < 0:
+            return 1
+        below = int(row)
+        above = min(below + 1, self.rates.size - 1)
+        column = self.broken[below] + (row - below) * (self.broken[above] - self.broken[below])
+        held = np.flatnonzero(column <= share)
+        return max(1, int(held[0])) if held.size else self.most
 
 
 def broken_table(top_rate: float, *, server: Server, promise: Promise, rng: np.random.Generator) -> BrokenTable:

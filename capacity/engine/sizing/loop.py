@@ -1,6 +1,7 @@
 """The reactive autoscaler, minute by minute: what it orders, what serves, what breaks, with a floor under it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,16 @@ class Trial:
     server: Server
     table: BrokenTable
 
+    @cached_property
+    def rows(self) -> Floats:
+        """Where each minute's rate lies in the table."""
+        return np.ascontiguousarray(self.table.rows(self.demand.rates))
+
+    @cached_property
+    def wishes(self) -> Floats:
+        """Replicas whose slots each minute's measured load fills."""
+        return np.ascontiguousarray(self.demand.measured / self.server.capacity_rate(1.0))
+
     def floored(self, floors: Ints, *, reactive: Reactive) -> Course:
         """The course of a day with this floor by hour under the autoscaler."""
         settings = np.array(
@@ -125,8 +136,7 @@ class Trial:
             dtype=np.float64,
         )
         result = np.zeros((2, self.demand.hours))
-        wishes = np.ascontiguousarray(self.demand.measured / self.server.capacity_rate(1.0))
-        loop_run(self.table.rows(self.demand.rates), wishes, self.table.broken, floors, settings, result)
+        loop_run(self.rows, self.wishes, self.table.broken, floors, settings, result)
         paths = self.demand.rates.shape[0]
         return Course(replica_hours=result[0] / 60.0 / paths, broken_minutes=result[1] / paths)
 

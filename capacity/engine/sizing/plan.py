@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.engine.sizing.loop import Course, Reactive, Trial
+from capacity.engine.sizing.broken import BrokenTable
+from capacity.engine.sizing.loop import MINUTES_PER_HOUR, Course, Reactive, Trial
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # Default price of a broken minute: one per cent of broken minutes weighs as much as ten per cent of the bill.
 BILL_PER_BROKEN = 10.0
-MINUTES_PER_DAY = 1440.0
-STARTUP_LADDER = (0, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60)  # minutes
+STARTUP_LADDER = (0, 1, 3, 8, 20, 60, 1440)  # minutes
 TARGETS = (0.5, 0.6, 0.7, 0.8)
 WINDOWS = (5, 10, 15)
 ROUNDS = 1
@@ -30,12 +30,17 @@ class Plan:
     minute_price: float  # replica-hours a broken minute was weighed at
 
 
-def minute_price_default(trial: Trial, *, share: float = 0.01) -> float:
-    """Replica-hours of one broken minute such that 1 % of broken minutes weigh as 10 % of the least bill that holds."""
-    hourly = trial.demand.rates.reshape(trial.demand.rates.shape[0], trial.demand.hours, -1).max(axis=2)
-    middle = np.median(hourly, axis=0)
-    bill = sum(trial.table.needed(float(rate), share=share) for rate in middle)
-    return BILL_PER_BROKEN * max(bill, trial.demand.hours) / (60.0 * trial.demand.hours)
+def minute_price_default(table: BrokenTable, *, rates: Floats, share: float = 0.01) -> float:
+    """Replica-hours of one broken minute such that 1 % of broken minutes weigh as much as 10 % of the usual bill.
+
+    rates: (n,) requests per second, the busiest of each hour of the deployment's past, gaps NaN; the usual bill is what these
+    hours needed. Of the past, not of the day to come: a minute is worth no less because a quiet day is expected.
+    """
+    known = rates[np.isfinite(rates)]
+    if known.size == 0:
+        raise ValueError("needed at least one hour of the past with a known rate, got none")
+    needs = [table.needed(float(rate), share=share) for rate in known]
+    return BILL_PER_BROKEN * max(float(np.mean(needs)), 1.0) / MINUTES_PER_HOUR
 
 
 def plan_fixed(trial: Trial, *, minute_price: float) -> Plan:
@@ -60,10 +65,9 @@ def plan_floor(trial: Trial, *, reactive: Reactive, minute_price: float) -> Plan
     up to the given one, so that noise between two of them never lowers it.
     """
     check_price(minute_price)
-    startups = [minutes for minutes in STARTUP_LADDER if minutes < reactive.startup_minutes]
-    startups.append(next((minutes for minutes in STARTUP_LADDER if minutes >= reactive.startup_minutes), reactive.startup_minutes))
+    rungs = next((n for n, minutes in enumerate(STARTUP_LADDER) if minutes >= reactive.startup_minutes), len(STARTUP_LADDER) - 1)
     floors = np.ones(trial.demand.hours, dtype=np.int64)
-    for minutes in startups[-3:]:
+    for minutes in STARTUP_LADDER[: rungs + 1]:
         floors = np.maximum(floors, floors_found(trial, reactive=replace(reactive, startup_minutes=minutes), minute_price=minute_price))
     course = trial.floored(floors, reactive=reactive)
     return Plan(

@@ -1,0 +1,143 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.engine.answer import NoAnswer
+from capacity.engine.queueing.service import service_measured
+from capacity.engine.sizing.broken import BrokenTable, Server, broken_table
+from capacity.engine.sizing.loop import Demand, Reactive, Trial, demand_noisy
+from capacity.engine.sizing.paths import Bands, paths_from_bands, paths_from_days
+from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor, plan_tuned
+from capacity.engine.sizing.replicas import Promise
+
+SERVER = Server(service=service_measured(np.random.default_rng(0).exponential(5.0, 2000)), slots=4, burstiness=1.5)
+TABLE = broken_table(12.0, server=SERVER, promise=Promise(0.95, 1.0, kind="wait"), rng=np.random.default_rng(1))
+
+
+def rising(*, seed: int = 0, paths: int = 6) -> Demand:
+    """A day that climbs from 1 to 8 requests/s at a time nobody knows to the hour."""
+    rng = np.random.default_rng(seed)
+    minutes = np.arange(1440)
+    starts = rng.uniform(400, 700, paths)
+    rates = 1.0 + 7.0 / (1.0 + np.exp(-(minutes[None, :] - starts[:, None]) / 15.0))
+    return demand_noisy(rates, burstiness=1.5, rng=rng)
+
+
+class TestTable:
+    def test_more_replicas_break_fewer_minutes_and_more_load_more(self) -> None:
+        assert (np.diff(TABLE.broken, axis=1) <= 1e-12).all() and (np.diff(TABLE.broken, axis=0) >= -1e-12).all()
+        assert (TABLE.broken >= 0).all() and (TABLE.broken <= 1).all()
+
+    def test_what_is_needed_lies_above_the_load(self) -> None:
+        for rate in (0.5, 2.0, 8.0):
+            assert SERVER.capacity_rate(TABLE.needed(rate, share=0.05)) > rate
+        assert TABLE.needed(0.0, share=0.05) == 1
+
+    def test_a_rate_of_none_breaks_nothing(self) -> None:
+        assert TABLE.share(np.array([0.0, 12.0]), replicas=1).tolist() == [0.0, 1.0]
+
+    def test_a_top_rate_of_zero_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="top rate above 0"):
+            broken_table(0.0, server=SERVER, promise=Promise(0.95, 1.0), rng=np.random.default_rng(0))
+
+
+class TestLoop:
+    def test_a_steady_load_is_held_at_the_target(self) -> None:
+        steady = np.full((1, 1440), 8.0)
+        course = Trial(Demand(steady, steady), SERVER, TABLE).floored(np.ones(24, dtype=np.int64), reactive=Reactive(target_ratio=0.5))
+        wished = 8.0 * SERVER.service.mean_seconds / 4 / 0.5
+        assert course.replica_hours == pytest.approx(np.full(24, np.ceil(wished)), rel=0.11)  # within the tolerance of 10 %
+
+    def test_a_floor_is_paid_where_it_is_above_the_wish(self) -> None:
+        quiet = np.full((1, 1440), 0.1)
+        floors = np.r_[np.ones(12, dtype=np.int64), np.full(12, 9, dtype=np.int64)]
+        course = Trial(Demand(quiet, quiet), SERVER, TABLE).floored(floors, reactive=Reactive())
+        assert course.replica_hours.tolist() == floors.tolist()
+
+    def test_a_slow_start_breaks_more_minutes(self) -> None:
+        trial = Trial(rising(), SERVER, TABLE)
+        fast, slow = (
+            trial.floored(np.ones(24, dtype=np.int64), reactive=Reactive(startup_minutes=m)).broken_minutes.sum() for m in (0, 10)
+        )
+        assert fast < slow
+
+    @pytest.mark.parametrize("make", [lambda: Reactive(target_ratio=0.0), lambda: Reactive(startup_minutes=-1)])
+    def test_settings_out_of_range_are_refused(self, make: Callable[[], object]) -> None:
+        with pytest.raises(ValueError, match="needed a target in"):
+            make()
+
+    def test_negative_and_missing_rates_are_refused(self) -> None:
+        for rates in (np.full((1, 60), -1.0), np.full((1, 60), np.nan)):
+            with pytest.raises(ValueError, match="0 or more without gaps"):
+                demand_noisy(rates, burstiness=1.0, rng=np.random.default_rng(0))
+
+
+class TestPlan:
+    @settings(max_examples=6, deadline=None)
+    @given(st.integers(0, 100), st.integers(0, 12), st.integers(0, 12))
+    def test_a_longer_start_up_never_lowers_the_floor(self, seed: int, one: int, other: int) -> None:
+        trial = Trial(rising(seed=seed, paths=3), SERVER, TABLE)
+        short, long = (plan_floor(trial, reactive=Reactive(startup_minutes=m), minute_price=0.5).floors for m in sorted((one, other)))
+        assert (long >= short).all()
+
+    def test_a_floor_beats_the_autoscaler_alone(self) -> None:
+        trial = Trial(rising(), SERVER, TABLE)
+        alone = trial.floored(np.ones(24, dtype=np.int64), reactive=Reactive()).cost(minute_price=1.0).sum()
+        plan = plan_floor(trial, reactive=Reactive(), minute_price=1.0)
+        assert plan.replica_hours + plan.broken_minutes < 0.9 * alone
+        assert plan.floors[12] > plan.floors[2]  # higher where the day may have climbed already
+
+    def test_dearer_minutes_never_get_a_smaller_fixed_plan(self) -> None:
+        trial = Trial(rising(), SERVER, TABLE)
+        cheap, dear = (plan_fixed(trial, minute_price=price) for price in (0.05, 2.0))
+        assert (dear.floors >= cheap.floors).all() and dear.broken_minutes < cheap.broken_minutes
+
+    def test_tuned_settings_cost_no_more_than_the_usual_ones(self) -> None:
+        trial = Trial(rising(paths=2), SERVER, TABLE)
+        usual, tuned = plan_floor(trial, reactive=Reactive(), minute_price=1.0), plan_tuned(trial, reactive=Reactive(), minute_price=1.0)
+        assert tuned.replica_hours + tuned.broken_minutes <= usual.replica_hours + usual.broken_minutes + 1e-9
+
+    def test_one_per_cent_of_minutes_weighs_ten_per_cent_of_the_bill(self) -> None:
+        bill = TABLE.needed(6.0, share=0.01) * 24.0
+        assert 14.4 * minute_price_default(TABLE, rates=np.full(24, 6.0)) == pytest.approx(0.1 * bill)
+
+    def test_a_negative_price_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="price of 0 or more"):
+            plan_fixed(Trial(rising(), SERVER, TABLE), minute_price=-1.0)
+
+
+class TestPaths:
+    DAYS = 1000.0 + 500.0 * np.sin(np.arange(10 * 288) / 288 * 2 * np.pi)
+
+    def test_past_days_are_moved_to_the_level_of_now(self) -> None:
+        doubled = np.r_[self.DAYS[:-288], 2 * self.DAYS[-288:]]
+        paths = paths_from_days(doubled, step_seconds=300.0)
+        assert isinstance(paths, np.ndarray) and paths.shape[1] == 1440
+        assert np.median(paths.mean(axis=1)) == pytest.approx(2 * 1000.0 / 300.0, rel=0.01)
+
+    def test_paths_have_the_forecasts_quantiles(self) -> None:
+        levels = np.array([0.05, 0.5, 0.95])
+        bands = Bands(levels, np.outer([1.0, 2.0, 4.0], np.ones(24)))
+        noisy = self.DAYS * np.random.default_rng(0).lognormal(0, 0.3, self.DAYS.size)
+        paths = paths_from_bands(bands, counts=noisy, step_seconds=300.0, rng=np.random.default_rng(1))
+        assert isinstance(paths, np.ndarray)
+        hourly = paths.reshape(len(paths), 24, 60).mean(axis=2)
+        assert np.quantile(hourly, [0.05, 0.5, 0.95]) == pytest.approx([1.0, 2.0, 4.0], rel=0.1)
+
+    def test_two_days_are_too_few(self) -> None:
+        assert paths_from_days(self.DAYS[: 2 * 288], step_seconds=300.0) == NoAnswer("too_short", have=2, need=3)
+
+    def test_bad_input_is_refused_in_a_sentence(self) -> None:
+        with pytest.raises(ValueError, match="0 or more, got -5"):
+            paths_from_days(np.r_[self.DAYS, -5.0], step_seconds=300.0)
+        with pytest.raises(ValueError, match="divides a day, got 7"):
+            paths_from_days(self.DAYS, step_seconds=7.0)
+
+
+def test_a_table_without_rows_to_spare_answers_at_its_edges() -> None:
+    table = BrokenTable(rates=np.array([1.0, 2.0]), broken=np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 0.2]]))
+    assert table.needed(99.0, share=0.1) == 2 and table.needed(0.001, share=0.1) == 2
+    assert table.share(np.array([1.0, 2.0]), replicas=9).tolist() == [0.0, 0.2]
