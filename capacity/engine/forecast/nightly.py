@@ -97,7 +97,7 @@ def fit(values: Floats, *, start_seconds: float, step_seconds: float, horizon: i
 def fit_prepared(series: Prepared, *, horizon: int) -> Fitted:
     size = series.values.size
     filled = gaps_fill(series.values, season=series.season)
-    found = shifts_find(filled, levels=scale_of(series.values).to_log(filled), season=series.season)
+    found = shifts_find(filled, scale=scale_of(series.values), season=series.season)
     rolling, method, learned, spread, listed = roll(series, moves=moves_of(found, size=size), horizon=horizon)
     bands = bands_learn(rolling.errors.of(rolling.rows), step_seconds=series.step_seconds, horizon=horizon)
     thin = is_thin(size * series.step_seconds / HOUR_SECONDS, horizon_seconds=horizon * series.step_seconds)

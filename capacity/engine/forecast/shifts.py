@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.engine.forecast.history import Season
+from capacity.engine.forecast.scale import Scale
 from capacity.engine.grid import Floats
 
 DAYS_BEFORE = 5
@@ -24,45 +25,49 @@ class Move:
     added: float  # in the unit of the series
 
 
-def shifts_find(values: Floats, *, levels: Floats, season: Season) -> tuple[Move, ...]:
-    """Find lasting level shifts, oldest first. Needs two days before and one day after each.
+def shifts_find(values: Floats, *, scale: Scale, season: Season) -> tuple[Move, ...]:
+    """Find lasting level shifts, oldest first. Each needs a week before it, or a weekend would be one, and a day after it.
 
-    values: (n,) unit of the series; levels: (n,) the same on the log scale; both without gaps.
+    values: (n,) unit of the series, without gaps.
     """
     found: list[Move] = []
-    begin, start, hop = 0, 2 * season.day, max(1, 2 * season.hour)
+    current, levels = values.copy(), scale.to_log(values)
+    start, hop = season.week, max(1, 2 * season.hour)
     while start <= values.size - season.day:
-        if start - begin >= 2 * season.day and has_moved(levels, start=start, begin=begin, season=season):
-            found.append(move_at(values, start=start, begin=begin, season=season))
-            begin = start
+        if has_moved(levels, start=start, season=season):
+            move = move_at(current, start=start, season=season)
+            current[:start] = np.maximum(current[:start] * move.factor + move.added, 0.0)
+            levels = scale.to_log(current)
+            found.append(move)
             start += season.day
         start += hop
     return tuple(found)
 
 
-def days_before(values: Floats, *, start: int, begin: int, season: Season) -> Floats:
-    """(d, day): the last whole days before `start` on the same level."""
-    days = min(DAYS_BEFORE, (start - begin) // season.day)
-    return values[start - days * season.day : start].reshape(days, season.day)
+def days_before(values: Floats, *, start: int, season: Season) -> Floats:
+    """(d, day): the last whole days before `start`."""
+    return values[start - DAYS_BEFORE * season.day : start].reshape(DAYS_BEFORE, season.day)
 
 
-def has_moved(levels: Floats, *, start: int, begin: int, season: Season) -> bool:
-    before = days_before(levels, start=start, begin=begin, season=season)
+def has_moved(levels: Floats, *, start: int, season: Season) -> bool:
+    """Whether the day from `start` lies outside the days before it, and off the same day of last week the same way."""
+    before = days_before(levels, start=start, season=season)
+    after = levels[start : start + season.day]
     profile = np.median(before, axis=0)
-    noise = (before - profile).ravel()
-    moved = levels[start : start + season.day] - profile
+    noise, moved = (before - profile).ravel(), after - profile
     margin = float(np.quantile(np.abs(noise), MARGIN)) + TINY
+    in_week = float(np.median(after - levels[start - season.week : start - season.week + season.day]))
     # The cheap test first: nearly every start fails it.
-    if abs(float(np.median(moved))) <= margin:
+    if min(abs(float(np.median(moved))), abs(in_week)) <= margin:
         return False
-    rises = np.quantile(moved, INSIDE) > np.quantile(noise, OUTSIDE) + margin
-    falls = np.quantile(moved, 1 - INSIDE) < np.quantile(noise, 1 - OUTSIDE) - margin
+    rises = in_week > 0 and np.quantile(moved, INSIDE) > np.quantile(noise, OUTSIDE) + margin
+    falls = in_week < 0 and np.quantile(moved, 1 - INSIDE) < np.quantile(noise, 1 - OUTSIDE) - margin
     return bool(rises or falls)
 
 
-def move_at(values: Floats, *, start: int, begin: int, season: Season) -> Move:
+def move_at(values: Floats, *, start: int, season: Season) -> Move:
     """By a factor or by an amount: whichever brings the day before closer to the day after."""
-    profile = np.median(days_before(values, start=start, begin=begin, season=season), axis=0)
+    profile = np.median(days_before(values, start=start, season=season), axis=0)
     after = values[start : start + season.day]
     added = float(np.median(after - profile))
     usual, now = float(np.median(profile)), float(np.median(after))
