@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.capacity_forecast import forecasts_run
+from bench.capacity_plans import plans_run
+from bench.capacity_sizing import sizing_run
 from bench.report import MEASURED
 from bench.yardstick import Missing, yardstick_open
 
-PARTS = {"A": forecasts_run}
+PARTS = {"A": forecasts_run, "B": plans_run, "C": sizing_run}
 REPORT = MEASURED / "bench-capacity.md"
 
 

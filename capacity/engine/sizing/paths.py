@@ -20,6 +20,22 @@ POOL = (16, 16, 32)  # courses from days, from the level, from the forecast
 DRAWS = 3  # courses a past day lends its shape to
 
 
+@dataclass(frozen=True)
+class Bands:
+    """A forecast of the day to come, hour by hour."""
+
+    levels: Floats  # (q,) ascending, in (0, 1)
+    quantiles: Floats  # (q, 24) requests per second, mean of the hour; not falling from one level to the next
+
+    def __post_init__(self) -> None:
+        if self.quantiles.shape != (self.levels.size, HOURS) or not np.isfinite(self.quantiles).all() or (self.quantiles < 0).any():
+            raise ValueError(f"needed {self.levels.size} x {HOURS} quantiles of 0 or more, got {self.quantiles.shape}")
+
+    def at(self, ranks: Floats) -> Floats:
+        """(paths, 24) ranks in (0, 1) to requests per second."""
+        return np.stack([np.interp(ranks[:, hour], self.levels, self.quantiles[:, hour]) for hour in range(HOURS)], axis=1)
+
+
 def paths_from_days(counts: Floats, *, step_seconds: float) -> Floats | NoAnswer:
     """Each past day as it would be at the level of the last 24 hours: (paths, 1440) requests per second by minute.
 
@@ -72,22 +88,6 @@ def drawn(paths: Floats, *, size: int, rng: np.random.Generator) -> Floats:
     """`size` of the paths, none twice before all were taken."""
     turns = np.concatenate([rng.permutation(len(paths)) for _ in range(-(-size // len(paths)))])
     return paths[turns[:size]]
-
-
-@dataclass(frozen=True)
-class Bands:
-    """A forecast of the day to come, hour by hour."""
-
-    levels: Floats  # (q,) ascending, in (0, 1)
-    quantiles: Floats  # (q, 24) requests per second, mean of the hour; not falling from one level to the next
-
-    def __post_init__(self) -> None:
-        if self.quantiles.shape != (self.levels.size, HOURS) or not np.isfinite(self.quantiles).all() or (self.quantiles < 0).any():
-            raise ValueError(f"needed {self.levels.size} x {HOURS} quantiles of 0 or more, got {self.quantiles.shape}")
-
-    def at(self, ranks: Floats) -> Floats:
-        """(paths, 24) ranks in (0, 1) to requests per second."""
-        return np.stack([np.interp(ranks[:, hour], self.levels, self.quantiles[:, hour]) for hour in range(HOURS)], axis=1)
 
 
 def paths_from_bands(bands: Bands, *, counts: Floats, step_seconds: float, rng: np.random.Generator) -> Floats | NoAnswer:

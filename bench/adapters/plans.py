@@ -1,0 +1,73 @@
+"""The product's plans behind the yardstick's signature: the day ahead by hour, alone and as a floor under its autoscaler."""
+
+from typing import Protocol
+
+import numpy as np
+
+from capacity.engine.answer import NoAnswer
+from capacity.engine.forecast import condition, fit
+from capacity.engine.grid import Floats, Ints
+from capacity.engine.queueing.service import service_measured
+from capacity.engine.sizing.broken import Server, broken_table
+from capacity.engine.sizing.calibrate import FACTORS, margin_found
+from capacity.engine.sizing.loop import Reactive, Trial, demand_noisy
+from capacity.engine.sizing.paths import DAYS, Bands, paths_pooled
+from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor
+from capacity.engine.sizing.replicas import Promise
+
+STEP_SECONDS, STEPS_PER_HOUR = 300.0, 12
+LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
+MOST_CV = 3.0  # the yardstick's own arrivals are no burstier (its README)
+
+
+class Past(Protocol):
+    """What the yardstick hands over at midnight."""
+
+    load: Floats  # requests per 5 minutes
+    start_epoch: float
+    service_s: Floats
+    arrival_cv: float
+    slots: int
+    slo_s: float
+    slo_q: float
+
+
+def plan(past: Past) -> Ints:
+    trial, price = trial_of(past)
+    margin = margin_found(past.load[-DAYS * 288 :], step_seconds=STEP_SECONDS, table=trial.table, minute_price=price)
+    raised = demand_noisy(trial.demand.rates * margin, burstiness=trial.server.burstiness, rng=np.random.default_rng(0))
+    return plan_fixed(Trial(raised, trial.server, trial.table), minute_price=price).floors
+
+
+def floor(past: Past) -> Ints:
+    trial, price = trial_of(past)
+    return plan_floor(trial, reactive=Reactive(), minute_price=price).floors
+
+
+def trial_of(past: Past) -> tuple[Trial, float]:
+    """Courses of the day to come, and the price of a broken minute."""
+    rng = np.random.default_rng(0)
+    counts = past.load[past.load.size % STEPS_PER_HOUR :]
+    start = past.start_epoch + (past.load.size - counts.size) * STEP_SECONDS
+    rates = paths_pooled(bands_of(counts, start=start), counts=counts[-DAYS * 288 :], step_seconds=STEP_SECONDS, rng=rng)
+    if isinstance(rates, NoAnswer):
+        raise LookupError(rates.sentence())
+    server = Server(service_measured(past.service_s), past.slots, min(past.arrival_cv, MOST_CV) ** 2)
+    top = max(float(rates.max()), float(counts[-DAYS * 288 :].max()) / STEP_SECONDS) * max(FACTORS)
+    table = broken_table(top, server=server, promise=Promise(past.slo_q, past.slo_s, kind="wait"), rng=rng)
+    hours = counts.reshape(-1, STEPS_PER_HOUR).max(axis=1)[-DAYS * 24 :] / STEP_SECONDS
+    foreseen = rates.reshape(len(rates), 24, 60).max(axis=2).ravel()
+    price = max(minute_price_default(table, rates=known) for known in (hours, foreseen[::4]))
+    return Trial(demand_noisy(rates, burstiness=server.burstiness, rng=rng), server, table), price
+
+
+def bands_of(counts: Floats, *, start: float) -> Bands | None:
+    """The product's forecast of the hours, None where it refuses."""
+    hours = counts.reshape(-1, STEPS_PER_HOUR).sum(axis=1)
+    kept = hours[-DAYS * 24 :]
+    begin = start + (hours.size - kept.size) * 3600.0
+    fitted = fit(kept, start_seconds=begin, step_seconds=3600.0, horizon=24)
+    if isinstance(fitted, NoAnswer):
+        return None
+    found = condition(fitted, kept, start_seconds=begin, levels=LEVELS)
+    return None if isinstance(found, NoAnswer) else Bands(np.array(LEVELS), found.quantiles / 3600.0)
