@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-ingest bench-capacity bench-alerts test-servers chaos chaos-alerts
+.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-saturation bench-ingest bench-capacity bench-alerts test-servers chaos chaos-alerts
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -40,6 +40,9 @@ bench-read: ## charts and pages beside Debian's Prometheus
 
 bench-ingest: ## the ingest door beside Prometheus remote write and a DRF door
 	@$(DEV) bench.ingest --steady 10
+
+bench-saturation: ## what limits a deployment, judged on five fresh planted fleets
+	@$(DEV) bench.saturation
 
 bench-capacity: ## forecasts, plans and sizing on real traces beside peers; FAST=1: few peers, WRITE=1: keeps the tables
 	@$(DEV) bench.capacity $(if $(FAST),--fast) $(if $(WRITE),--write)
