@@ -22,7 +22,7 @@ from monitoring.api.problems import problem_response
 from monitoring.api.writing import json_write
 from monitoring.models import Scope
 
-AGAIN_SECONDS = 5
+AGAIN_SECONDS = 2  # a restart of Postgres takes three, and a push that met it has waited for some of them
 log = structlog.get_logger("headroom.web")
 
 
