@@ -110,10 +110,12 @@ def alert_silence(alert: Alert, *, until: datetime, by: str, reason: str, now: d
     fields = {"matchers": {name: WILD.sub(r"[\1]", value) for name, value in labels.items()}, "end_at": until, "reason": reason}
     with transaction.atomic():
         locked = alert_lock(alert)
+        if locked.deployment is not None:
+            locked.team = locked.deployment.team  # it may have moved since it fired
         silence = silence_make(fields, team=locked.team, by=by, now=now)
         locked.silenced_by = silence
         step_note(locked, f"silenced by {by} until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC", now=now)
-        locked.save(update_fields=["silenced_by", "step_number"])
+        locked.save(update_fields=["silenced_by", "step_number", "team"])
     return silence
 
 

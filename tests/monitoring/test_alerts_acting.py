@@ -16,7 +16,7 @@ from monitoring.alerts.acting import (
 )
 from monitoring.alerts.silences import silence_holds, silence_of
 from monitoring.models import Alert, AlertThread, AlertTransition, AuditEvent, Channel, Notification, Silence
-from tests.factories import make_alert, make_team
+from tests.factories import make_alert, make_deployment, make_team
 from tests.telemetry import NOON
 
 HOUR = timedelta(hours=1)
@@ -77,6 +77,12 @@ class TestSilence:
         others = [make_alert(alert.rule, labels={"deployment": name}, team=team) for name in ("a1x", "a[1]x")]
         assert [silence_of(row, [silence], now=NOON) for row in (alert, *others)] == [silence, None, None]
         assert notes(alert) == ["silenced by ann until 2026-11-20 13:00 UTC"] and silence.team == team
+
+    def test_it_belongs_to_the_team_that_has_the_deployment_now(self) -> None:
+        old, new = make_team(), make_team()
+        alert = make_alert(deployment=make_deployment(team=new), team=old)
+        silence = alert_silence(alert, until=NOON + HOUR, by="ann", reason="", now=NOON)
+        assert silence.team == new and silence_of(Alert.objects.get(), [silence], now=NOON) == silence
 
     def test_a_repeating_one_keeps_its_time_of_day_when_clocks_change(self) -> None:
         first = datetime(2026, 10, 18, 0, 0, tzinfo=UTC)  # 02:00 in Berlin, a week before the clocks go back
