@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pgmq.install import get_embedded_install_sql, get_embedded_sql_version
 
+from capacity.models import prices_ship
 from monitoring.access import key_create
 from monitoring.models import Cluster, Key, Scope, Setting, User
 from monitoring.retention import partitions_ahead
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         partitions_ahead(now=timezone.now())
+        prices_ship(now=timezone.now())
         if settings.CELERY_BROKER_URL.startswith("pgmq"):
             queues_install()
         if options["admin_email"] and admin_make(options["admin_email"]):
