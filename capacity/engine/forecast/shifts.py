@@ -13,6 +13,7 @@ DAYS_BEFORE = 5
 # their deviations. Real outages of hours, weekends and growth stay under it.
 INSIDE, OUTSIDE, MARGIN = 0.15, 0.97, 0.90
 TINY = 1e-6
+DAYS_WITHOUT_WEEK = 3  # longer than a weekend
 LARGEST = 1000.0  # a level may become so many times what it was, or its inverse
 
 
@@ -26,13 +27,15 @@ class Move:
 
 
 def shifts_find(values: Floats, *, scale: Scale, season: Season) -> tuple[Move, ...]:
-    """Find lasting level shifts, oldest first. Each needs a week before it, or a weekend would be one, and a day after it.
+    """Find lasting level shifts, oldest first. Each needs a week before it and a day after it, or two days before it and three after it.
+
+    Otherwise a weekend would be one.
 
     values: (n,) unit of the series, without gaps.
     """
     found: list[Move] = []
     current, levels = values.copy(), scale.to_log(values)
-    start, hop = season.week, max(1, 2 * season.hour)
+    start, hop = 2 * season.day, max(1, 2 * season.hour)
     while start <= values.size - season.day:
         if has_moved(levels, start=start, season=season):
             move = move_at(current, start=start, season=season)
@@ -46,17 +49,21 @@ def shifts_find(values: Floats, *, scale: Scale, season: Season) -> tuple[Move, 
 
 def days_before(values: Floats, *, start: int, season: Season) -> Floats:
     """(d, day): the last whole days before `start`."""
-    return values[start - DAYS_BEFORE * season.day : start].reshape(DAYS_BEFORE, season.day)
+    days = min(DAYS_BEFORE, start // season.day)
+    return values[start - days * season.day : start].reshape(days, season.day)
 
 
 def has_moved(levels: Floats, *, start: int, season: Season) -> bool:
-    """Whether the day from `start` lies outside the days before it, and off the same day of last week the same way."""
+    """Whether what follows `start` lies outside the days before it, and a day of it off the same day of last week the same way."""
     before = days_before(levels, start=start, season=season)
-    after = levels[start : start + season.day]
+    weekly = start >= season.week
+    after = levels[start : start + season.day * (1 if weekly else DAYS_WITHOUT_WEEK)]
+    if after.size % season.day:
+        return False
     profile = np.median(before, axis=0)
-    noise, moved = (before - profile).ravel(), after - profile
+    noise, moved = (before - profile).ravel(), after - np.tile(profile, after.size // season.day)
     margin = float(np.quantile(np.abs(noise), MARGIN)) + TINY
-    in_week = float(np.median(after - levels[start - season.week : start - season.week + season.day]))
+    in_week = float(np.median(after - levels[start - season.week : start - season.week + season.day] if weekly else moved))
     # The cheap test first: nearly every start fails it.
     if min(abs(float(np.median(moved))), abs(in_week)) <= margin:
         return False

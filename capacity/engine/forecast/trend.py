@@ -69,9 +69,7 @@ def trend_forecast(
     scenario = scenario or Scenario()
     series_check(values, step_seconds=step_seconds)
     if not 1 <= horizon <= min(STEPS_MOST, LONGEST_DAYS * DAY_SECONDS / step_seconds):
-        raise ValueError(
-            f"horizon must be 1 to {STEPS_MOST:,} steps and 400 days at most, got {horizon} of {step_seconds:g} s"
-        )
+        raise ValueError(f"horizon must be 1 to {STEPS_MOST:,} steps and 400 days at most, got {horizon} of {step_seconds:g} s")
     times = grid_times(start_seconds, step_seconds=step_seconds, count=values.size)
     clean = events_remove(values, times=times, events=scenario.events)
     weeks = weeks_of(clean, week=season_of(step_seconds).week)
