@@ -55,7 +55,7 @@ def alerts_evaluate(*, now: datetime) -> str:
         minutes_judge(slos.values(), now=now)
         subjects = subjects_load({rule.entity for rule in rules}, now=now)
         readings = readings_load(rules, subjects, now=now, resumed_at=mark.resumed_at, slos=slos)
-        opened = {alert.identity: alert for alert in Alert.objects.open().filter(finding=False).select_for_update()}
+        opened = {alert.identity: alert for alert in Alert.objects.open().filter(finding=False).select_for_update(no_key=True)}
         seen = {found.identity: found for found in observe(rules, subjects, readings, opened=opened.values())}
         changes = [*changes_of(opened, seen, now=now), *begin(opened, seen, now=now)]
         flags_put(changes, seen, silences=list(Silence.objects.filter(start_at__lte=now)), now=now)

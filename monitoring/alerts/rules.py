@@ -283,6 +283,6 @@ def round_wait() -> None:
 
 
 def alerts_end(rule: Rule, *, note: str, now: datetime) -> None:
-    opened = list(Alert.objects.open().filter(rule=rule).select_for_update())
+    opened = list(Alert.objects.open().filter(rule=rule).select_for_update(no_key=True))
     changes = [Change(alert, life_of(alert).state, life_end(life_of(alert), now=now.timestamp()), note) for alert in opened]
     changes_write(changes, channels=list(Channel.objects.filter(enabled=True)), now=now)
