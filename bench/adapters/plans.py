@@ -9,7 +9,6 @@ from capacity.engine.forecast import condition, fit
 from capacity.engine.grid import Floats, Ints
 from capacity.engine.queueing.service import service_measured
 from capacity.engine.sizing.broken import Server, broken_table
-from capacity.engine.sizing.calibrate import FACTORS, margin_found
 from capacity.engine.sizing.loop import Reactive, Trial, demand_noisy
 from capacity.engine.sizing.paths import DAYS, Bands, paths_pooled
 from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor
@@ -17,6 +16,7 @@ from capacity.engine.sizing.replicas import Promise
 
 STEP_SECONDS, STEPS_PER_HOUR = 300.0, 12
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
+TOP_RATIO = 1.05  # the table reaches a little beyond the courses
 MOST_CV = 3.0  # the yardstick's own arrivals are no burstier (its README)
 
 
@@ -34,9 +34,7 @@ class Past(Protocol):
 
 def plan(past: Past) -> Ints:
     trial, price = trial_of(past)
-    margin = margin_found(past.load[-DAYS * 288 :], step_seconds=STEP_SECONDS, table=trial.table, minute_price=price)
-    raised = demand_noisy(trial.demand.rates * margin, burstiness=trial.server.burstiness, rng=np.random.default_rng(0))
-    return plan_fixed(Trial(raised, trial.server, trial.table), minute_price=price).floors
+    return plan_fixed(trial, minute_price=price).floors
 
 
 def floor(past: Past) -> Ints:
@@ -53,7 +51,7 @@ def trial_of(past: Past) -> tuple[Trial, float]:
     if isinstance(rates, NoAnswer):
         raise LookupError(rates.sentence())
     server = Server(service_measured(past.service_s), past.slots, min(past.arrival_cv, MOST_CV) ** 2)
-    top = max(float(rates.max()), float(counts[-DAYS * 288 :].max()) / STEP_SECONDS) * max(FACTORS)
+    top = max(float(rates.max()), float(counts[-DAYS * 288 :].max()) / STEP_SECONDS) * TOP_RATIO
     table = broken_table(top, server=server, promise=Promise(past.slo_q, past.slo_s, kind="wait"), rng=rng)
     hours = counts.reshape(-1, STEPS_PER_HOUR).max(axis=1)[-DAYS * 24 :] / STEP_SECONDS
     foreseen = rates.reshape(len(rates), 24, 60).max(axis=2).ravel()

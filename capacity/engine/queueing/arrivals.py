@@ -133,14 +133,14 @@ class Trial:
     def rebuilt(self, burstiness: float, *, rng: np.random.Generator) -> Floats:
         """Requests in flight at the end of each step of one reconstruction with room for all."""
         arrivals = arrivals_rebuild(self.counts, step_seconds=self.step_seconds, burstiness=burstiness, rng=rng)
-        ends = np.arange(1, self.counts.size + 1) * self.step_seconds
+        ends = np.arange(1.0, self.counts.size + 1) * np.float64(self.step_seconds)
         return in_flight_at(ends, arrivals=arrivals, service=self.service.draw(arrivals.size, rng=rng))
 
 
 def in_flight_expected(counts: Floats, *, step_seconds: float, service: ServiceTimes) -> Floats:
     """Requests in flight at the end of each step if arrivals were even within steps and nobody queued; NaN until it has settled."""
     lags = int(np.ceil(service.values[-1] / step_seconds)) + 1
-    weights = np.diff(service.survival_integral(np.arange(lags + 1) * step_seconds)) / step_seconds
+    weights = np.diff(service.survival_integral(np.arange(lags + 1.0) * np.float64(step_seconds))) / step_seconds
     expected = np.convolve(np.nan_to_num(counts), weights)[: counts.size]
     settle = int(np.ceil(service.quantile(0.99) / step_seconds))
     expected[:settle] = np.nan

@@ -4,6 +4,7 @@ On recorded AI and web arrivals they meet a p95 SLO in a quarter to two thirds o
 Offered load A = rate x mean service time, in Erlangs; c servers.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def sakasegawa(station: Station, *, servers: int) -> float:
     rho = station.load / servers
     if rho >= 1:
         return float("inf")
-    return station.variation * rho ** (np.sqrt(2.0 * (servers + 1)) - 1.0) / (servers * (1.0 - rho)) * station.mean_seconds
+    return station.variation * math.pow(rho, math.sqrt(2.0 * (servers + 1)) - 1.0) / (servers * (1.0 - rho)) * station.mean_seconds
 
 
 def hayward_quantile(station: Station, *, servers: int, quantile: float, peakedness: float) -> float:

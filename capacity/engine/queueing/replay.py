@@ -105,7 +105,7 @@ class Capacity:
                 f"got {startup_seconds}, {step_seconds} and {slots_per_replica}"
             )
         return Capacity(
-            times=np.arange(len(ordered)) * step_seconds,
+            times=np.arange(float(len(ordered))) * np.float64(step_seconds),
             slots=started(ordered, steps=int(np.ceil(startup_seconds / step_seconds))) * slots_per_replica,
         )
 

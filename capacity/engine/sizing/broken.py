@@ -41,7 +41,7 @@ class BrokenTable:
 
     @property
     def most(self) -> int:
-        return self.broken.shape[1] - 1
+        return int(self.broken.shape[1]) - 1
 
     def rows(self, rates: Floats) -> Floats:
         """Where the rates lie between the table's rows; a rate of 0 is -1."""

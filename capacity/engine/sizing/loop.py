@@ -42,7 +42,7 @@ class Demand:
 
     @property
     def hours(self) -> int:
-        return self.rates.shape[1] // MINUTES_PER_HOUR
+        return int(self.rates.shape[1]) // MINUTES_PER_HOUR
 
 
 def demand_noisy(rates: Floats, *, burstiness: float, rng: np.random.Generator) -> Demand:

@@ -15,8 +15,8 @@ SAME_WEEKDAY = 3  # a day of the same weekday counts as much as so many others
 MOST_CHANGE = 3.0  # a day's level against the day before, at most this factor either way
 MINUTES_PER_DAY = 1440
 HOURS = 24
-LAST_HOURS = 3.0  # their level against that of the same hours before a past day
-POOL = (16, 16, 32)  # courses from days, from the level, from the forecast
+LAST_HOURS = 2.0  # their level against that of the same hours before a past day
+POOL = (16, 32, 16)  # courses from days, from the level, from the forecast
 DRAWS = 3  # courses a past day lends its shape to
 
 
@@ -87,7 +87,7 @@ def paths_pooled(bands: Bands | None, *, counts: Floats, step_seconds: float, rn
 def drawn(paths: Floats, *, size: int, rng: np.random.Generator) -> Floats:
     """`size` of the paths, none twice before all were taken."""
     turns = np.concatenate([rng.permutation(len(paths)) for _ in range(-(-size // len(paths)))])
-    return paths[turns[:size]]
+    return np.asarray(paths[turns[:size]])
 
 
 def paths_from_bands(bands: Bands, *, counts: Floats, step_seconds: float, rng: np.random.Generator) -> Floats | NoAnswer:
@@ -119,7 +119,7 @@ def days_of(counts: Floats, *, step_seconds: float) -> Floats:
     if (counts < 0).any():
         raise ValueError(f"counts of requests must be 0 or more, got {np.nanmin(counts):g}")
     days = counts[counts.size % per_day :].reshape(-1, per_day)
-    return np.nan_to_num(days[np.isfinite(days).mean(axis=1) > 0.9])
+    return np.asarray(np.nan_to_num(days[np.isfinite(days).mean(axis=1) > 0.9]))
 
 
 def by_minute(rates: Floats) -> Floats:

@@ -102,7 +102,7 @@ def smallest_replicas(traffic: Traffic, *, promise: Promise, slots: int) -> int:
     """The least number that holds in every part; bisection, since more replicas never wait longer."""
 
     def holds(replicas: int) -> bool:
-        return part_late(traffic, slots=replicas * slots, promise=promise).max() <= 1.0 - promise.quantile + 1e-12
+        return bool(part_late(traffic, slots=replicas * slots, promise=promise).max() <= 1.0 - promise.quantile + 1e-12)
 
     low, high = 1, max(1, int(np.ceil(1.2 * traffic.load / slots)))
     while not holds(high):

@@ -101,7 +101,7 @@ def holds(latencies: TokenLatencies, promises: tuple[TokenPromise, ...]) -> bool
 def check_alone(requests: TokenRequests, *, server: TokenServer, promises: tuple[TokenPromise, ...]) -> None:
     """Each request on an idle replica: what is late there, no number of replicas makes good."""
     far = float(np.sum(requests.tokens_out) * 10.0 + 1e4) * float(server.speed.iteration_seconds(1, tokens_in=1e5, tokens_out=1.0))
-    alone = TokenRequests(np.arange(requests.arrivals.size) * far, requests.tokens_in, requests.tokens_out)
+    alone = TokenRequests(np.arange(float(requests.arrivals.size)) * np.float64(far), requests.tokens_in, requests.tokens_out)
     latencies = tokens_replay(alone, server=server, replicas=1)
     for promise in promises:
         seconds = promise.seconds(latencies)
