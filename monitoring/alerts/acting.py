@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.db import transaction
 
 from monitoring.access import audit
+from monitoring.alerts.matching import matchers_read
 from monitoring.alerts.record import content_of
 from monitoring.models import Alert, AlertThread, AlertTransition, ChannelKind, Edge, Notification, Silence, Team
 
-MATCHERS_MOST, PATTERN_MOST, LONGEST = 10, 200, timedelta(days=366)
+LONGEST = timedelta(days=366)
 WILD = re.compile(r"([*?\[])")
 
 
@@ -156,20 +157,14 @@ class Read:
         return int(given)
 
     def matchers(self) -> dict[str, str]:
-        given = self.fields.get("matchers")
-        if isinstance(given, Mapping):
-            pairs = [(str(label).strip(), str(pattern).strip()) for label, pattern in given.items()]
-        else:
-            parts = [part.strip() for part in re.split(r"[,\n]", str(given or "")) if part.strip()]
-            if any("=" not in part for part in parts):
-                self.problems["matchers"] = f"Labels are written label=pattern, such as deployment=llama*; {str(given)[:80]!r} was given."
-                return {}
-            pairs = [(part.split("=", 1)[0].strip(), part.split("=", 1)[1].strip()) for part in parts]
-        if not pairs:
+        try:
+            found = matchers_read(self.fields.get("matchers"))
+        except ValueError as problem:
+            self.problems["matchers"] = str(problem)
+            return {}
+        if not found:
             self.problems["matchers"] = "Name at least one label, such as deployment=llama*; rule=* means every alert."
-        elif len(pairs) > MATCHERS_MOST or any(len(pattern) > PATTERN_MOST or not label for label, pattern in pairs):
-            self.problems["matchers"] = f"At most {MATCHERS_MOST} labels with patterns of {PATTERN_MOST} characters each can be named."
-        return dict(pairs)
+        return found
 
 
 def silence_make(fields: Mapping[str, object], *, team: Team | None, by: str, now: datetime) -> Silence:

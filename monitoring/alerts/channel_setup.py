@@ -14,9 +14,9 @@ from monitoring.alerts.addresses import UNSUBSCRIBED
 from monitoring.alerts.channel_kinds import OFFER_OF, FieldOffer, KindOffer, address_checked, kinds_offered, read_one
 from monitoring.alerts.channels.base import ChannelError, Message, Sent, Telling
 from monitoring.alerts.channels.registry import KINDS, hidden, secrets_of, setup_of
+from monitoring.alerts.matching import matchers_read
 from monitoring.models import AddressOff, Channel, ChannelKind, Severity, Team
 
-MATCHERS_MOST, PATTERN_MOST = 10, 200
 TEST_TIMEOUT = (4.0, 4.0)  # somebody waits for it: all of it ends within 12 s
 TAIL_SHORTEST = 12  # the last four of a shorter secret would give too much of it away
 WEEK = 7 * 86400
@@ -163,18 +163,6 @@ def severities_of(given: object) -> list[str]:
     return [value for value in Severity.values if value in found]
 
 
-def matchers_of(given: object) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        parts = [part for part in re.split(r"[,\n]", str(given or "")) if part.strip()]
-        if any("=" not in part for part in parts):
-            raise ValueError(f"Labels are written label=pattern, such as deployment=llama*; {str(given)[:80]!r} was given.")
-        given = {part.split("=", 1)[0]: part.split("=", 1)[1] for part in parts}
-    pairs = {str(label).strip(): str(pattern).strip() for label, pattern in given.items()}
-    if len(pairs) > MATCHERS_MOST or any(len(pattern) > PATTERN_MOST or not label for label, pattern in pairs.items()):
-        raise ValueError(f"At most {MATCHERS_MOST} labels with patterns of {PATTERN_MOST} characters each can be asked for.")
-    return pairs
-
-
 def target_of(given: object) -> Channel | None:
     if given is None or isinstance(given, Channel):
         return given
@@ -204,7 +192,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "kind": kind_of,
     "owner": owner_of,
     "severities": severities_of,
-    "matchers": matchers_of,
+    "matchers": matchers_read,
     "escalate_to": target_of,
     "weekly_digest": switch_of,
     **{name: seconds_of(*limits) for name, limits in SECONDS.items()},

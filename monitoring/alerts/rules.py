@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from monitoring.access import audit
 from monitoring.alerts.lifecycle import life_end
+from monitoring.alerts.matching import matchers_read
 from monitoring.alerts.record import Change, changes_write, life_of
 from monitoring.alerts.signals import NAMED, SHORT, signal_find
 from monitoring.alerts.subjects import LABELS
@@ -23,7 +24,6 @@ WINDOWS = (60, 7 * DAY)
 BURN_LEAST = SHORT * 300  # its short window holds five minutes of judged ones
 WAITS = (0, 7 * DAY)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
-MATCHERS_MOST, PATTERN_MOST = 10, 200
 # What a person writes of a rule, in the order of the form and of the YAML.
 WRITTEN = (
     *("name", "entity", "matchers", "signal", "comparison", "threshold", "window_seconds", "for_seconds", "keep_firing_seconds"),
@@ -179,22 +179,6 @@ def seconds_of(least: int, most: int) -> Callable[[object], int]:
     return read
 
 
-def matchers_of(given: object) -> dict[str, str]:
-    """A mapping label -> pattern, or text: `deployment=llama*, environment=prod`."""
-    if isinstance(given, Mapping):
-        pairs = [(str(label), str(pattern)) for label, pattern in given.items()]
-    else:
-        parts = [part for part in re.split(r"[,\n]", str(given or "")) if part.strip()]
-        if any("=" not in part for part in parts):
-            raise ValueError(
-                f"Labels are written label=pattern with commas between, such as deployment=llama*; {str(given)[:80]!r} was given."
-            )
-        pairs = [(part.split("=", 1)[0].strip(), part.split("=", 1)[1].strip()) for part in parts]
-    if len(pairs) > MATCHERS_MOST or any(len(pattern) > PATTERN_MOST for _, pattern in pairs):
-        raise ValueError(f"At most {MATCHERS_MOST} labels with patterns of {PATTERN_MOST} characters each can be asked for.")
-    return dict(pairs)
-
-
 def url_of(given: object) -> str:
     text = text_of(500)(given)
     try:
@@ -218,7 +202,7 @@ def switch_of(given: object) -> bool:
 READERS: dict[str, Callable[[object], object]] = {
     "name": name_of,
     "entity": choice_of(RuleEntity.values),
-    "matchers": matchers_of,
+    "matchers": matchers_read,
     "signal": text_of(60),
     "comparison": choice_of(Comparison.values),
     "threshold": threshold_of,
