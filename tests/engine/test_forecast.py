@@ -1,4 +1,4 @@
-"""Properties of the quantile forecast and planted truths; runs without Django. Seeds are fixed; the generators share nothing with the engine."""
+"""Properties of the quantile forecast, and planted truths by generators that share nothing with the engine; runs without Django."""
 
 import time
 

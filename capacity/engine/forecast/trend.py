@@ -157,7 +157,7 @@ def atoms_of(errors: Floats) -> Floats:
     found = scaled(errors)
     independent = max(1, np.isfinite(found[:, 0]).sum())
     atoms = found[np.isfinite(found)] * np.sqrt(1 + 1 / independent)
-    return np.r_[atoms, -atoms]
+    return np.asarray(np.r_[atoms, -atoms])
 
 
 def level_quantiles(atoms: Floats, levels: Floats) -> Floats:
