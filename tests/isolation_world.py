@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from capacity.models import DeploymentStatus, Verdict
+from capacity.models import CurrencyRate, DeploymentStatus, Price, Verdict
 from monitoring.access import audit, invite_create, key_create, secret_encrypt
 from monitoring.models import (
     AcceleratorProcess,
@@ -120,6 +120,10 @@ class World:
         key, _ = key_create(f"{word}-key", scope=Scope.READ, created_by=people["admin"], team=team)
         audit(f"{word}-editor@example.com", "deployment.change", f"deployment {word}-model")
         told = self.alerts_of(word, first, deployment)
+        price = Price.objects.create(
+            pk=first + 30, kind="node", name=node.name, node=node, hourly_rate=1, valid_from=now.date(), source=f"{word}-contract"
+        )
+        told["price"] = price.pk
         ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk, "agent": agent.pk}
         membership = Membership.objects.get(team=team, role=Role.VIEWER)
         return Side(team, ids | told | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
@@ -168,7 +172,8 @@ class World:
         allowed = AllowedAddress.objects.create(pk=INSTALL_IDS + 4, network="10.99.0.0/16", reason=f"{INSTALL}-reason")
         make_deployment(f"{INSTALL}-unassigned", pk=INSTALL_IDS + 5, cluster=self.cluster)
         self.install_alerts(team)
-        return {"source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
+        rate = CurrencyRate.objects.create(currency="EUR", into="CHF", rate=1, valid_from=timezone.now().date())
+        return {"rate": rate.pk, "source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
 
     def install_alerts(self, team: Team) -> None:
         """What is of no team, and what the install's own channel was told of a team's alert."""

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.api import agents, alerts, alerts_channels, alerts_rules, install, inventory, people, slos, sources, telemetry
+from capacity.api import agents, alerts, alerts_channels, alerts_rules, install, inventory, people, prices, slos, sources, telemetry
 
 urlpatterns: list[URLPattern] = [
     path("me", people.Me.as_view()),
@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern] = [
     path("deployments/<int:pk>/slo", slos.DeploymentSlo.as_view()),
     path("deployments/<int:pk>/slo/suggestion", slos.SloSuggestion.as_view()),
     path("deployments/<int:pk>/slo/minutes", slos.SloMinutesLost.as_view()),
+    path("deployments/<int:pk>/price", prices.DeploymentPrice.as_view()),
     path("events/<int:pk>", inventory.EventDetail.as_view()),
     path("accelerators", inventory.AcceleratorList.as_view()),
     path("accelerators/<int:pk>", inventory.AcceleratorOne.as_view()),
@@ -50,6 +51,13 @@ urlpatterns: list[URLPattern] = [
     path("nodes", inventory.NodeList.as_view()),
     path("nodes/<int:pk>", inventory.NodeOne.as_view()),
     path("nodes/<int:pk>/series", telemetry.NodeSeries.as_view()),
+    path("nodes/<int:pk>/price", prices.NodePrice.as_view()),
+    path("prices", prices.PriceList.as_view()),
+    path("prices/<int:pk>", prices.PriceOne.as_view()),
+    path("prices/<int:pk>/end", prices.PriceEnd.as_view()),
+    path("exchange-rates", prices.RateList.as_view()),
+    path("exchange-rates/<int:pk>", prices.RateOne.as_view()),
+    path("currency", prices.Currency.as_view()),
     path("sources", sources.SourceList.as_view()),
     path("sources/<int:pk>", sources.SourceOne.as_view()),
     path("sources/<int:pk>/test", sources.SourceTest.as_view()),

@@ -308,6 +308,7 @@ SPECTACULAR_SETTINGS = {
         "RuleKind": "monitoring.models.RuleKind",
         "RuleEntity": "monitoring.models.RuleEntity",
         "AlertEdge": "monitoring.models.Edge",
+        "PriceKind": "capacity.models.PriceKind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -54,6 +54,7 @@ SYSTEM = (
     Link("setup", "Setup", "u", admin=True, covers=("retention", "demo_remove")),
     Link("sources", "Sources", "s", admin=True, covers=("source", "source_new", "source_edit", "source_import")),
     Link("agents", "Agents", "n", covers=("agents_install",)),
+    Link("prices", "Prices", "i", covers=("price", "price_new")),
     Link("teams", "Teams", "m", covers=("team",)),
     Link("keys", "Keys", "k"),
     Link("status", "Status", "h"),

@@ -1,6 +1,7 @@
 """What a view answers: pages, toasts with an Undo, and refusals that say who can help."""
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import wraps
 from typing import Any, Concatenate
 
@@ -62,7 +63,7 @@ def snapshot(row: Model, *names: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value) if isinstance(value, Decimal) else value
 
 
 def undo_url(kind: str, *, pk: int, fields: Mapping[str, Any] | None) -> str:

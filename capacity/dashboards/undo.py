@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from capacity.dashboards.replies import UNDO_SALT, complain, denied, toast
+from capacity.models import CURRENCY_SETTING, CurrencyRate, Price
 from monitoring.access import Actor, actor_of, audit, can_edit, can_manage, is_admin, may_act, team_of_alert
 from monitoring.alerts.acting import ActError, acknowledge_end, silence_end
 from monitoring.models import Agent, AgentGap, Alert, Deployment, Event, Membership, Rule, Setting, Silence, Slo, Source, TeamRule
@@ -53,6 +54,10 @@ def rule_back(row: Rule, fields: dict[str, Any] | None, actor: Actor) -> None:
     restore(row, fields)
 
 
+def setting_home(row: Setting) -> str:
+    return "/prices/" if row.name == CURRENCY_SETTING else "/setup/retention/"
+
+
 UNDOABLE: dict[str, Undoable] = {
     "deployment": Undoable(Deployment, may_edit, lambda row: f"/deployments/{row.pk}/edit/"),
     "slo": Undoable(Slo, lambda actor, row: may_edit(actor, row.deployment), lambda row: f"/deployments/{row.deployment_id}/slo/"),
@@ -60,7 +65,9 @@ UNDOABLE: dict[str, Undoable] = {
     "source": Undoable(Source, lambda actor, row: is_admin(actor), lambda row: f"/sources/{row.pk}/"),
     "rule": Undoable(TeamRule, lambda actor, row: is_admin(actor), lambda row: "/teams/rules/"),
     "agent": Undoable(Agent, lambda actor, row: is_admin(actor), lambda row: "/agents/"),
-    "setting": Undoable(Setting, lambda actor, row: is_admin(actor), lambda row: "/setup/retention/"),
+    "setting": Undoable(Setting, lambda actor, row: is_admin(actor), setting_home),
+    "price": Undoable(Price, lambda actor, row: is_admin(actor), lambda row: "/prices/"),
+    "rate": Undoable(CurrencyRate, lambda actor, row: is_admin(actor), lambda row: "/prices/"),
     "member": Undoable(Membership, lambda actor, row: can_manage(actor, row.team), lambda row: f"/teams/{row.team_id}/"),
     "alert": Undoable(Alert, lambda actor, row: may_act(actor, team_of_alert(row)), lambda row: f"/alerts/{row.pk}/", acknowledge_back),
     "silence": Undoable(Silence, lambda actor, row: may_act(actor, row.team_id), lambda row: "/alerts/silences/", silence_back),

@@ -1,8 +1,8 @@
-"""The addresses of setting up: the checklist, sources, imports, one deployment by hand, SLOs."""
+"""The addresses of setting up: the checklist, sources, imports, prices, one deployment by hand, SLOs."""
 
 from django.urls import URLPattern, path, re_path
 
-from capacity.dashboards import deployment_edit, imports, retention, setup, slo, sources
+from capacity.dashboards import deployment_edit, imports, prices, retention, setup, slo, sources
 
 urlpatterns: list[URLPattern] = [
     path("setup/", setup.setup, name="setup"),
@@ -11,6 +11,13 @@ urlpatterns: list[URLPattern] = [
     path("setup/demo/remove/", setup.demo_remove, name="demo_remove"),
     path("setup/demo/removal/", setup.demo_change, {"action": "remove"}, name="demo_removal"),
     path("setup/retention/", retention.retention, name="retention"),
+    path("prices/", prices.prices, name="prices"),
+    path("prices/new/", prices.price_new, name="price_new"),
+    path("prices/currency/", prices.currency_change, name="currency_change"),
+    path("prices/<int:pk>/", prices.price, name="price"),
+    path("prices/<int:pk>/end/", prices.price_over, name="price_end"),
+    path("exchange-rates/", prices.rate_add, name="rate_add"),
+    path("exchange-rates/<int:pk>/remove/", prices.rate_remove, name="rate_remove"),
     path("sources/", sources.sources, name="sources"),
     path("sources/new/", sources.source_new, name="source_new"),
     path("sources/allowed/<int:pk>/remove/", sources.address_refuse, name="address_refuse"),

@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from capacity.analysis.status import status_update
 from capacity.demo import demo_live, demo_load, demo_remove
+from capacity.models import Price, prices_ship
 from monitoring.models import Accelerator, Agent, Deployment, Node, Team, User
 from monitoring.rollups import rollups_fill
 from tests.telemetry import store_clear
@@ -72,6 +73,7 @@ def admin_make() -> User:
 def demo_make(*, days: int, now: datetime | None = None) -> None:
     now = now or timezone.now()
     demo_load(now=now, days=days)
+    prices_ship(now=now)
     rollups_fill(now=now)
     status_update(now=now)
 
@@ -86,6 +88,7 @@ def demo_freshen() -> None:
 def demo_unmake() -> None:
     demo_remove()
     User.objects.filter(email=EMAIL).delete()
+    Price.objects.all().delete()
     store_clear()
 
 
@@ -115,6 +118,9 @@ def page_addresses() -> dict[str, str]:
         "accelerators": "/accelerators/",
         "setup": "/setup/",
         "retention": "/setup/retention/",
+        "prices": "/prices/",
+        "prices-list": "/prices/?show=list",
+        "price-new": "/prices/new/?type=c7i.8xlarge",
         "sources": "/sources/",
         "source-new": "/sources/new/",
         "teams": "/teams/",
