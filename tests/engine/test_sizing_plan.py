@@ -9,7 +9,7 @@ from capacity.engine.answer import NoAnswer
 from capacity.engine.queueing.service import service_measured
 from capacity.engine.sizing.broken import BrokenTable, Server, broken_table
 from capacity.engine.sizing.loop import Demand, Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import Bands, paths_from_bands, paths_from_days
+from capacity.engine.sizing.paths import Bands, paths_from_bands, paths_from_days, paths_from_level, paths_pooled
 from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor, plan_tuned
 from capacity.engine.sizing.replicas import Promise
 
@@ -126,6 +126,21 @@ class TestPaths:
         assert isinstance(paths, np.ndarray)
         hourly = paths.reshape(len(paths), 24, 60).mean(axis=2)
         assert np.quantile(hourly, [0.05, 0.5, 0.95]) == pytest.approx([1.0, 2.0, 4.0], rel=0.1)
+
+    def test_a_level_that_rose_in_the_last_hours_goes_on(self) -> None:
+        risen = self.DAYS.copy()
+        risen[-24:] += 600.0  # the last two hours
+        paths = paths_from_level(risen, step_seconds=300.0)
+        assert isinstance(paths, np.ndarray)
+        assert np.median(paths, axis=0).mean() == pytest.approx(1600.0 / 300.0, rel=0.01)
+
+    def test_forecast_and_past_days_are_pooled_by_one_seed(self) -> None:
+        bands = Bands(np.array([0.1, 0.9]), np.ones((2, 24)))
+        one, two, bare = (
+            paths_pooled(given, counts=self.DAYS, step_seconds=300.0, rng=np.random.default_rng(4)) for given in (bands, bands, None)
+        )
+        assert isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and isinstance(bare, np.ndarray)
+        assert (one == two).all() and len(one) == 64 and len(bare) == 48 and (one >= 0).all()
 
     def test_two_days_are_too_few(self) -> None:
         assert paths_from_days(self.DAYS[: 2 * 288], step_seconds=300.0) == NoAnswer("too_short", have=2, need=3)
