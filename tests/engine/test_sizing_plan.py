@@ -140,7 +140,7 @@ class TestPaths:
             paths_pooled(given, counts=self.DAYS, step_seconds=300.0, rng=np.random.default_rng(4)) for given in (bands, bands, None)
         )
         assert isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and isinstance(bare, np.ndarray)
-        assert (one == two).all() and len(one) == 64 and len(bare) == 48 and (one >= 0).all()
+        assert (one == two).all() and len(one) == 96 and len(bare) == 64 and (one >= 0).all()
 
     def test_two_days_are_too_few(self) -> None:
         assert paths_from_days(self.DAYS[: 2 * 288], step_seconds=300.0) == NoAnswer("too_short", have=2, need=3)

@@ -16,7 +16,7 @@ MOST_CHANGE = 3.0  # a day's level against the day before, at most this factor e
 MINUTES_PER_DAY = 1440
 HOURS = 24
 LAST_HOURS = 2.0  # their level against that of the same hours before a past day
-POOL = (16, 32, 16)  # courses from days, from the level, from the forecast
+POOL = (32, 32, 32)  # courses from days, from the level, from the forecast: three opinions, none known to be better
 DRAWS = 3  # courses a past day lends its shape to
 
 
