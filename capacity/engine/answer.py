@@ -16,4 +16,9 @@ class NoAnswer:
         return f"{REASONS[self.reason]}: have {self.have:,}, need {self.need:,}."
 
 
-REASONS = {"no_data": "No data", "too_short": "Not enough data", "too_many_gaps": "Too many gaps", "no_variation": "The load hardly varied, in %"}
+REASONS = {
+    "no_data": "No data",
+    "too_short": "Not enough data",
+    "too_many_gaps": "Too many gaps",
+    "no_variation": "The load hardly varied, in %",
+}
