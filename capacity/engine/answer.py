@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class NoAnswer:
     """Why there is no result, in numbers a screen can show."""
 
-    reason: str  # "no_data", "too_short", "too_many_gaps"
+    reason: str  # "no_data", "too_short", "too_many_gaps", "no_variation"
     have: int
     need: int
 
