@@ -21,8 +21,8 @@ METHODS: dict[str, Callable[[History], Floats]] = {
 # What the newest surprises say beyond the slower one beside it.
 SURPRISES = ("surprise_last", "surprise_hour", "surprise_3_hours", "surprise_day")
 NAMES = (*METHODS, *SURPRISES, "week_trend")
-# Weights that hold before the series has said anything: share at lead 0, hours in which it falls to a third (None: stays). From series of
-# AI and web load other than those of the bench and from times the bench does not score.
+# Weights that hold before the series has said anything: share at lead 0, hours in which it falls to a third (None: stays). Set by hand
+# on 27 series of AI and web load, on windows that the bench does not score.
 PRIOR: dict[str, tuple[float, float | None]] = {
     "same_day": (0.1, None),
     "day_decay": (0.1, None),
