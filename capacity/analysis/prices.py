@@ -124,6 +124,11 @@ class PriceBook:
         shared = f"One of {len(whole)} GPUs of {node.name}{part}: {found.sentence}" if len(whole) > 1 or part else found.sentence
         return replace(found, hourly_rate=rate, sentence=shared)
 
+    @property
+    def by_cards(self) -> bool:
+        """Are there own prices of GPUs, so that it matters which stand in a node?"""
+        return any(kind == PriceKind.ACCELERATOR and any(not row.shipped for row in rows) for (kind, _), rows in self.by_name.items())
+
     def slice_ratio(self, card: Accelerator) -> Decimal | None:
         if not card.mig_profile:
             return Decimal(1)
@@ -229,7 +234,13 @@ def cards_by_node(nodes: Iterable[int]) -> dict[int, list[Accelerator]]:
 
 
 def node_price(node: Node, *, at: datetime) -> HourPrice:
-    return price_book(at=at).node(node, cards_by_node([node.pk])[node.pk])
+    return node_prices([node], book=price_book(at=at))[node.pk]
+
+
+def node_prices(nodes: Sequence[Node], *, book: PriceBook) -> dict[int, HourPrice]:
+    """Of each node: by all GPUs in it, whoever sees them. At most one query."""
+    cards = cards_by_node(node.pk for node in nodes) if book.by_cards else {}
+    return {node.pk: book.node(node, cards.get(node.pk, ())) for node in nodes}
 
 
 def accelerator_price(card: Accelerator, *, at: datetime) -> HourPrice:

@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.safestring import SafeString
 
+from capacity.analysis.prices import node_price
 from capacity.dashboards.hardware import BUSY, Reading, busy_of, quotient
 from capacity.dashboards.hardware_facts import (
     XID_COLUMN,
@@ -244,6 +245,7 @@ def node(request: HttpRequest, pk: int) -> HttpResponse:
         "incidents": incidents_load(accelerators, None, page=page) if accelerators else [],
         "card": card,
         "silent": row.last_seen_at < page.now - SILENT,
+        "hour": node_price(row, at=page.now),
     }
     return render(request, "accelerators/node.html", context)
 

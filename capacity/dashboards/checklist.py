@@ -8,10 +8,11 @@ from datetime import datetime
 from django.db.models import Count, Q
 from django.urls import reverse
 
+from capacity.analysis.prices import Certainty, node_prices, price_book
 from capacity.dashboards import words
 from capacity.dashboards.imports import ImportFacts, days_there, import_facts
 from capacity.models import DemoRun
-from monitoring.access import Actor, agents_for, deployments_for
+from monitoring.access import Actor, agents_for, deployments_for, nodes_for
 from monitoring.models import AgentState, Channel, Cluster, DeploymentState, Invite, RunState, Source, SourceState, User
 
 REACHED = (SourceState.OK, SourceState.SLOW, SourceState.EMPTY)
@@ -107,6 +108,7 @@ def checklist_load(actor: Actor, *, now: datetime) -> Checklist:
         people_step(people, invited),
         *tell_steps(list(Channel.objects.order_by("pk"))),
         agents_step(actor, now=now),
+        price_step(actor, now=now),
     )
     return Checklist(steps, source, facts, DemoRun.objects.first(), Cluster.objects.filter(demo=True).exists())
 
@@ -250,6 +252,22 @@ def tell_step(kinds: Sequence[str], title: str, slug: str, text: str, *, channel
         )
     said = worst.switched_off_why or worst.test_said
     return Step(slug, title, "failed", f"{worst.name}: {said}", "Look", url, optional=works)
+
+
+def price_step(actor: Actor, *, now: datetime) -> Step:
+    """Optional: without prices everything is told in replica-hours."""
+    title, url = "Prices", reverse("prices")
+    nodes = list(nodes_for(actor, now=now).filter(cluster__demo=False))
+    hours = node_prices(nodes, book=price_book(at=now)).values()
+    priced = sum(hour.hourly_rate is not None for hour in hours)
+    listed = sum(hour.certainty == Certainty.ESTIMATED for hour in hours)
+    if not nodes:
+        return Step("prices", title, "open", "What nodes cost; list prices of clouds are here already.", "Look", url, optional=True)
+    if priced < len(nodes):
+        text = f"{priced} of {words.count(len(nodes), 'node')} have a price; what runs on the others is told in replica-hours."
+        return Step("prices", title, "open", text, "Enter prices", url, optional=True)
+    text = f"each of {words.count(len(nodes), 'node')} has one" + (f"; {listed} by list prices, so estimated" if listed else "")
+    return Step("prices", title, "done", text, "Look", url, optional=True)
 
 
 def agents_step(actor: Actor, *, now: datetime) -> Step:

@@ -1,6 +1,5 @@
 """Prices: what the nodes cost and why, the table of prices, rates between currencies. Everybody reads, admins of the install change."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,14 +12,14 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from capacity.analysis.prices import Certainty, HourPrice, PriceBook, price_book, rate_words
+from capacity.analysis.prices import Certainty, HourPrice, PriceBook, node_prices, price_book, rate_words
 from capacity.analysis.prices_change import PriceError, currency_read, price_end, price_keep, rate_keep
 from capacity.dashboards.forms.prices import PriceForm, RateForm, price_initial
 from capacity.dashboards.replies import complain, guarded, show, snapshot, toast, undo_url
 from capacity.dashboards.words import count
 from capacity.models import CURRENCY_SETTING, CurrencyRate, Price, PriceKind, PriceQuerySet, currency_get, currency_set
 from monitoring.access import Actor, accelerators_for, actor_of, admin_require, audit, nodes_for, row_get
-from monitoring.models import Accelerator, Node, Setting
+from monitoring.models import Node, Setting
 
 ROWS = 50
 NAMES_OFFERED = 200
@@ -39,7 +38,17 @@ class Covered:
 
     @property
     def rate(self) -> str:
-        return rate_words(self.hour.shown) if self.hour.shown is not None else ""
+        """To the cent where that is less than a percent; the sentence has all decimals."""
+        if self.hour.shown is None:
+            return ""
+        return f"{self.hour.shown:,.2f}" if self.hour.shown >= 1 else rate_words(self.hour.shown)
+
+    @property
+    def sentence(self) -> str:
+        bare = self.hour.reason == "no_price" and not self.instance_type and len(self.nodes) > 1
+        return (
+            "They have no instance type and no price by hand. What runs on them is told in replica-hours." if bare else self.hour.sentence
+        )
 
 
 @guarded
@@ -86,12 +95,11 @@ def searched(found: PriceQuerySet, *, shown: str, used: set[int], query: str, da
 
 def coverage(actor: Actor, *, book: PriceBook, now: datetime) -> list[Covered]:
     """What the nodes one sees cost now, the unpriced first, then the dearest."""
-    cards: dict[int, list[Accelerator]] = defaultdict(list)
-    for card in accelerators_for(actor, now=now).filter(node__isnull=False).select_related("node"):
-        cards[card.node_id or 0].append(card)
+    nodes = list(nodes_for(actor, now=now).select_related("cluster").order_by("name"))
+    hours = node_prices(nodes, book=book)
     groups: dict[tuple[object, ...], tuple[list[Node], HourPrice]] = {}
-    for node in nodes_for(actor, now=now).select_related("cluster").order_by("name"):
-        hour = book.node(node, cards[node.pk])
+    for node in nodes:
+        hour = hours[node.pk]
         groups.setdefault((node.instance_type, hour.prices, hour.reason, hour.shown), ([], hour))[0].append(node)
     found = [Covered(key[0] if isinstance(key[0], str) else "", nodes, hour) for key, (nodes, hour) in groups.items()]
     return sorted(found, key=lambda each: (each.hour.shown is not None, -(each.hour.shown or 0), each.instance_type))

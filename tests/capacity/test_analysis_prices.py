@@ -174,7 +174,7 @@ class TestReplica:
         make_placement(make_replica(deployment), accelerator=cards[0])
         make_placement(make_replica(deployment), accelerator=make_accelerator(make_node("edge-1")))
         found = replica_price(deployment, at=NOW)
-        assert (found.hour.shown, found.known, found.replicas, found.hour.certainty) == (7, 1, 2, Certainty.ESTIMATED)
+        assert (found.hour.shown, found.known, found.replicas, found.hour.certainty) == (Decimal(7), 1, 2, Certainty.ESTIMATED)
         assert found.hour.sentence.startswith("1 of 2 replicas have no price.")
 
     def test_no_replica_and_no_place_say_so(self) -> None:

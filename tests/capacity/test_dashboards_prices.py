@@ -180,3 +180,29 @@ class TestCurrencies:
         assert AuditEvent.objects.get(action="currency.change").after == {"currency": "EUR"}
         assert client.post(undo_of(done))["Location"] == PATH
         assert currency_get() == "USD"
+
+
+class TestElsewhere:
+    def test_a_node_s_page_says_its_price_or_offers_to_enter_one(self) -> None:
+        client, node = client_of(make_admin()), make_typed()
+        assert f"{PATH}new/?node={node.pk}" in text_of(client.get(f"/nodes/{node.pk}/"))
+        prices_ship(now=timezone.now())
+        page = text_of(client.get(f"/nodes/{node.pk}/"))
+        assert "55.04" in page and "USD an hour, estimated" in page
+
+    def test_the_checklist_counts_nodes_with_a_price(self) -> None:
+        client = client_of(make_admin())
+        step = [step for step in client.get("/setup/").context["checklist"].steps if step.slug == "prices"][0]
+        assert (step.state, step.optional) == ("open", True)
+        make_typed()
+        make_node("edge-1")
+        prices_ship(now=timezone.now())
+        assert "1 of 2 nodes have a price" in text_of(client.get("/setup/"))
+        client.post(f"{PATH}new/", posted(kind="node", name="edge-1"))
+        assert "each of 2 nodes has one; 1 by list prices" in text_of(client.get("/setup/"))
+
+    def test_who_sees_a_part_of_a_node_sees_its_whole_price(self) -> None:
+        team, node = make_team("search"), make_typed(instance_type="")
+        make_placement(make_replica(make_deployment(team=team)), accelerator=node.accelerators.all()[0])
+        Price.objects.create(kind="accelerator", name="NVIDIA H100 80GB HBM3", hourly_rate=2, valid_from=date(2026, 1, 1))
+        assert "16.00" in text_of(client_of(make_member(team)).get(PATH))
