@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.urls import reverse
 
@@ -107,6 +108,7 @@ def checklist_load(actor: Actor, *, now: datetime) -> Checklist:
         slo_step(owners["all"], owners["promised"]),
         people_step(people, invited),
         *tell_steps(list(Channel.objects.order_by("pk"))),
+        watch_step(),
         agents_step(actor, now=now),
         price_step(actor, now=now),
     )
@@ -252,6 +254,15 @@ def tell_step(kinds: Sequence[str], title: str, slug: str, text: str, *, channel
         )
     said = worst.switched_off_why or worst.test_said
     return Step(slug, title, "failed", f"{worst.name}: {said}", "Look", url, optional=works)
+
+
+def watch_step() -> Step:
+    """Optional: who tells when what tells has stopped?"""
+    title = "A watcher outside"
+    if settings.DEAD_MAN_URL:
+        return Step("watcher", title, "done", "pinged each minute while alerts are evaluated and sent", optional=True)
+    text = "If this install itself stops, nobody is told. Set HEADROOM_DEAD_MAN_URL to a ping address (Healthchecks or alike) and restart."
+    return Step("watcher", title, "open", text, optional=True)
 
 
 def price_step(actor: Actor, *, now: datetime) -> Step:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from monitoring.access import secret_encrypt
@@ -329,6 +329,13 @@ class TestSaidElsewhere:
         Channel.objects.filter(pk=channel.pk).update(switched_off_why="550 no such user")
         steps = {step.slug: step for step in admin.get("/setup/").context["checklist"].steps}
         assert (steps["email"].state, steps["slack"].optional) == ("failed", False)
+
+    def test_the_checklist_asks_for_a_watcher_outside_until_there_is_one(self, admin: Client) -> None:
+        steps = {step.slug: step for step in admin.get("/setup/").context["checklist"].steps}
+        assert (steps["watcher"].state, steps["watcher"].optional) == ("open", True)
+        with override_settings(DEAD_MAN_URL="https://ping.example.com/1"):
+            page = admin.get("/setup/")
+        assert {step.slug: step for step in page.context["checklist"].steps}["watcher"].done and "ping.example.com" not in words_of(page)
 
     def test_the_banner_says_that_somebody_may_not_be_told_to_who_can_mend_it(self, admin: Client) -> None:
         own, other = make_team(), make_team()
