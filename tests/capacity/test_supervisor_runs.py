@@ -116,7 +116,11 @@ def instance(tmp_path: Path, running: Instance) -> Iterator[Instance]:
 
 
 def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """One that has ended and waits for its new parent to take note is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class TestARunningOne:

@@ -147,7 +147,7 @@ class TestTheRequest:
 
         monkeypatch.setattr("monitoring.agents.receive.push_heard", away)
         answer = sender.post(body_of())
-        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "2")
 
 
 GOOD = json.dumps(body_of(times=[1.0, 2.0])).encode()
