@@ -46,6 +46,9 @@ class Checklist:
     demo: DemoRun | None
     demo_here: bool
 
+    def step(self, slug: str) -> Step:
+        return next(step for step in self.steps if step.slug == slug)
+
     @property
     def needed(self) -> list[Step]:
         return [step for step in self.steps if not step.optional]

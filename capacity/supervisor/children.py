@@ -43,7 +43,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops all in order
-                preexec_fn=end_with_parent(),
+                preexec_fn=end_with_parent(signal.SIGQUIT),  # at once: nobody is left to wait for the end of a request or a job
                 **self.owner.popen,
             )
         self.started = time.monotonic()
