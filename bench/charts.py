@@ -50,7 +50,8 @@ class Reading:
 
     @property
     def held(self) -> bool:
-        return self.limit is None or self.ratio <= self.limit
+        """Both ways of measuring must hold: the reader does not choose."""
+        return self.limit is None or max(self.ratio, self.ratio_singly) <= self.limit
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """kill -9 of agent, web, worker, beat and Postgres while Headroom polls, imports and takes 400 pushed samples a second.
 
-No hole, no double, healthy within 30 s; of many kills 95 in a hundred are over within 10 s, for pushes too.
+No hole, no double, healthy within 30 s, and of many kills 95 in a hundred within 10 s; pushes are answered again within 10 s.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.xdist_group("chaos")
 DAYS, SCRAPE_SECONDS = 4, 2.0
 CHILDREN = {"worker": ("celery", " worker "), "postgres": ("bin/postgres",), "web": ("gunicorn",), "beat": ("celery", " beat ")}
 HEALTHY_SECONDS, HEALTHY_P95_SECONDS = 30.0, 10.0  # the p95 is of many kills: `make chaos`
-PUSHED_SECONDS = 10.0  # p95 of many kills, from each to the next batch that the server has
+PUSHED_SECONDS = 10.0  # p95 from a kill to the next batch that the server has
 
 
 @dataclass
@@ -165,11 +165,10 @@ def test_it_is_soon_healthy_again(survived: Survived, rounds: int) -> None:
     assert p95 <= (HEALTHY_P95_SECONDS if rounds > 1 else HEALTHY_SECONDS)
 
 
-def test_pushes_are_soon_answered_again(survived: Survived, rounds: int) -> None:
+def test_pushes_are_answered_again_within_10_seconds(survived: Survived) -> None:
     healed = {name: survived.pushing.seconds_to_heal(name) for name in survived.pushing.killed_at}
     print({name: [round(seconds, 1) for seconds in many] for name, many in healed.items()})
-    p95 = np.quantile([seconds for many in healed.values() for seconds in many], 0.95, method="higher")
-    assert p95 <= (PUSHED_SECONDS if rounds > 1 else HEALTHY_SECONDS)
+    assert np.quantile([seconds for many in healed.values() for seconds in many], 0.95, method="higher") <= PUSHED_SECONDS
 
 
 def test_nothing_pushed_is_lost_doubled_or_changed(survived: Survived) -> None:
