@@ -109,6 +109,14 @@ def clusters_for(actor: Actor) -> QuerySet[Cluster]:
     return Cluster.objects.all() if sees_install(actor) else Cluster.objects.filter(pk__in=deployments_for(actor).values("cluster"))
 
 
+def clusters_whole_for(actor: Actor) -> QuerySet[Cluster]:
+    """Those of which the actor sees everything, so that sums over all in it tell nothing of another team."""
+    if sees_install(actor):
+        return Cluster.objects.all()
+    foreign = Deployment.objects.exclude(pk__in=deployments_for(actor, hidden=True).values("pk"))
+    return clusters_for(actor).exclude(pk__in=foreign.values("cluster"))
+
+
 def events_for(actor: Actor) -> QuerySet[Event]:
     """Events of visible deployments; those of no deployment are the admins'."""
     return Event.objects.all() if sees_install(actor) else Event.objects.filter(deployment__in=deployments_for(actor))

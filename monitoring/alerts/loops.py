@@ -9,6 +9,7 @@ RULE = "analysis-stale"
 STALE = timedelta(minutes=15)
 WATCHED = {  # loop -> what is old while it stands still
     "capacity.status_update": "Fleet, statuses and SLO accounts show what was true then.",
+    "capacity.forecasts_hour": "Forecasts, and the plans that rest on them, show what was expected then.",
     "monitoring.rollups_fill": "Charts of long windows end then, and rules over them read far more than they need.",
 }
 

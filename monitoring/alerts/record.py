@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitoring.alerts.enrichment import enrichment_of
+from monitoring.alerts.enrichment import enrichments_of, trouble_of
 from monitoring.alerts.lifecycle import FLAP_WINDOW, OVER, Life, State, Step, Told
 from monitoring.alerts.matching import labels_match
 from monitoring.alerts.messages import contexts_of
@@ -31,6 +31,7 @@ CHANGING = (
     *("value", "worst_value", "edge_number", "step_number", "inhibited_by", "silenced_by", "money", "currency", "context"),
 )
 BATCH = 500
+ENRICHED = (Told.FIRE, Told.FLAPPING, Told.RESOLVE)
 
 
 @dataclass
@@ -129,8 +130,7 @@ def changes_write(changes: Iterable[Change], *, channels: Sequence[Channel], now
     for change in kept:
         life_put(change.alert, change.step, now=now)
         change.alert.step_number += int(change.moved)
-        if change.step.edge is Told.FIRE and change.alert.money is None:
-            enrich(change.alert)
+    enrich([change for change in kept if change.step.edge in ENRICHED], now=now)
     Alert.objects.bulk_create(new)
     Alert.objects.bulk_update(old, CHANGING, batch_size=BATCH)
     moved = [change for change in kept if change.moved]
@@ -143,10 +143,14 @@ def changes_write(changes: Iterable[Change], *, channels: Sequence[Channel], now
     return len(told)
 
 
-def enrich(alert: Alert) -> None:
-    found = enrichment_of(alert.deployment_id, alert.labels)
-    alert.money, alert.currency = found.money, found.currency
-    alert.context = {**alert.context, **found.context}
+def enrich(changes: Sequence[Change], *, now: datetime) -> None:
+    """What is known besides, as it begins and as it ends; money that a finding brought stays."""
+    found = enrichments_of([trouble_of(change.alert, ended=change.step.edge is Told.RESOLVE) for change in changes], now=now)
+    for change, known in zip(changes, found, strict=True):
+        alert = change.alert
+        if known.money is not None and not (alert.finding and alert.money is not None):
+            alert.money, alert.currency = known.money, known.currency
+        alert.context = {**alert.context, **known.context}
 
 
 def transition_of(change: Change, *, now: datetime) -> AlertTransition:

@@ -3,13 +3,14 @@
 Both are rows of the outbox with keys of their own, so that any number of sweepers writes each once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, Max, OuterRef, Q
 
 from monitoring.alerts.acting import acknowledgements_end
+from monitoring.alerts.enrichment import enrichments_of, trouble_of
 from monitoring.alerts.silences import silence_of
 from monitoring.models import Alert, AlertQuerySet, AlertState, Channel, Edge, Notification, NotificationState, Severity, Silence
 
@@ -45,12 +46,13 @@ def repeats_write(silences: Sequence[Silence], *, now: datetime) -> int:
     ).filter(last__isnull=False, unsent=0)
     numbers = {row["newest"]: (row["last"], (row["number"] or 0) + 1) for row in found}
     newest = Notification.objects.filter(pk__in=numbers).select_related("alert", "channel")
-    due = [(row, *numbers[row.pk]) for row in newest]
-    return rows_add(
-        repeat_of(row, number, now=now)
-        for row, last, number in due
+    due = [
+        (row, number)
+        for row, (last, number) in ((row, numbers[row.pk]) for row in newest)
         if repeat_seconds(row) and now - last >= timedelta(seconds=repeat_seconds(row)) and silence_of(row.alert, silences, now=now) is None
-    )
+    ]
+    known = known_now([row for row, _ in due], now=now)
+    return rows_add(repeat_of(row, number, known[row.alert_id], now=now) for row, number in due)
 
 
 def repeat_seconds(row: Notification) -> int:
@@ -59,10 +61,21 @@ def repeat_seconds(row: Notification) -> int:
     return row.channel.repeat_critical_seconds if critical else row.channel.repeat_warning_seconds
 
 
-def repeat_of(row: Notification, number: int, *, now: datetime) -> Notification:
+def known_now(rows: Sequence[Notification], *, now: datetime) -> dict[int, dict[str, Any]]:
+    """alert -> what it has cost up to now and what else is known, once for all that are told again together."""
+    alerts = {row.alert_id: row.alert for row in rows}
+    found = enrichments_of([trouble_of(alert, ended=False) for alert in alerts.values()], now=now)
+    told = {}
+    for (pk, alert), each in zip(alerts.items(), found, strict=True):
+        spent = {"money": str(each.money), "currency": each.currency} if each.money is not None and not alert.finding else {}
+        told[pk] = {"context": {**alert.context, **each.context}} | spent
+    return told
+
+
+def repeat_of(row: Notification, number: int, known: Mapping[str, Any], *, now: datetime) -> Notification:
     alert = row.alert
     key = f"headroom-{alert.pk}-{alert.edge_number}-{row.channel_id}-r{number}"
-    return told_again(row, row.channel_id, edge=Edge.REPEAT, number=number, key=key, now=now)
+    return told_again(row, row.channel_id, edge=Edge.REPEAT, number=number, key=key, now=now, **known)
 
 
 def told_again(row: Notification, channel: int, *, edge: str, number: int, key: str, now: datetime, **more: Any) -> Notification:
@@ -88,20 +101,22 @@ def escalations_write(silences: Sequence[Silence], *, now: datetime) -> int:
     """Once for each alert and channel it goes on to."""
     begun = Notification.objects.filter(alert__in=alerts_going(now=now), state=NotificationState.SENT, edge__in=BEGUN)
     told_on = Notification.objects.filter(alert=OuterRef("alert"), channel=OuterRef("channel__escalate_to"), edge=Edge.ESCALATION)
-    due = begun.filter(~Exists(told_on), channel__escalate_to__enabled=True).select_related("alert", "channel")
-    return rows_add(
-        escalation_of(row, row.channel, now=now)
-        for row in due.order_by("pk")
+    waiting = begun.filter(~Exists(told_on), channel__escalate_to__enabled=True).select_related("alert", "channel")
+    due = [
+        row
+        for row in waiting.order_by("pk")
         if row.sent_at is not None
         and now - row.sent_at >= timedelta(seconds=row.channel.escalate_after_seconds)
         and silence_of(row.alert, silences, now=now) is None
-    )
+    ]
+    known = known_now(due, now=now)
+    return rows_add(escalation_of(row, row.channel, known[row.alert_id], now=now) for row in due)
 
 
-def escalation_of(row: Notification, channel: Channel, *, now: datetime) -> Notification:
+def escalation_of(row: Notification, channel: Channel, known: Mapping[str, Any], *, now: datetime) -> Notification:
     key = f"headroom-{row.alert_id}-{channel.escalate_to_id}-escalation"
     waited = (now - (row.sent_at or now)).total_seconds()
-    return told_again(row, channel.escalate_to_id or 0, edge=Edge.ESCALATION, number=0, key=key, now=now, waited=waited)
+    return told_again(row, channel.escalate_to_id or 0, edge=Edge.ESCALATION, number=0, key=key, now=now, waited=waited, **known)
 
 
 def rows_add(rows: Iterable[Notification]) -> int:

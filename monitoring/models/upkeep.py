@@ -48,6 +48,7 @@ class JobSlot(models.Model):
 LOOPS_WATCHED = {
     **dict.fromkeys(("monitoring.poll", "monitoring.rollups_fill", "capacity.status_update"), 180.0),
     **dict.fromkeys(("monitoring.alerts_evaluate", "monitoring.alerts_send", "monitoring.alerts_sweep"), 180.0),
+    **dict.fromkeys(("capacity.forecasts_night", "capacity.forecasts_hour", "capacity.forecasts_missed", "capacity.plans"), 900.0),
     "monitoring.partitions_ahead": 93600.0,
 }
 QUEUE_SECONDS = 180.0  # a canary each minute

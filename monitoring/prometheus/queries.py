@@ -141,6 +141,7 @@ class Writing:
     selector: str
     window: str
     part: Part
+    averaged: tuple[float, float] | None
 
     @property
     def group(self) -> str:
@@ -167,17 +168,19 @@ def series_query(
     window_seconds: float,
     over: Over = Over.NOW,
     part: Part = Part.BUCKETS,
+    averaged: tuple[float, float] | None = None,
 ) -> str | None:
     """The query of a series for all label sets of a source; None where the source has no name of it.
 
     selector: typed by people; checked here. window_seconds: of `rate` and of the *_over_time functions.
+    averaged: rates are means over so many seconds of rates each so many seconds, both multiples of the second.
     The answer is in the unit of the wire: multiply by `series.scale`.
     """
     if series.kind is not Kind.GAUGE and over in (Over.MIN, Over.MAX):
         raise ValueError(f"{series.kind} has no {over} of a window; ask overs_of(series) first")
     if not series_present(series, names_present):
         return None
-    writing = Writing(system, series, names_present, selector_text(selector), duration(window_seconds), part)
+    writing = Writing(system, series, names_present, selector_text(selector), duration(window_seconds), part, averaged)
     if series.kind is Kind.INFO:
         return info_text(writing, over)
     text = combined(writing, over=flipped(over) if series.complement else over)
@@ -241,5 +244,14 @@ def ranged(writing: Writing, name: str, matchers: str, over: Over, function: str
     """One metric as an instant vector: its rate, its value, or a statistic of its window."""
     text = instant_selector(name, matchers, writing.selector)
     if writing.series.kind in (Kind.COUNTER, Kind.HISTOGRAM):
-        return f"rate({text}[{writing.window}])"
+        rate = f"rate({text}[{writing.window}])"
+        return rate if writing.averaged is None else rates_mean(rate, *writing.averaged)
     return text if over is Over.NOW else f"{function}_over_time({text}[{writing.window}])"
+
+
+def rates_mean(rate: str, seconds: float, every: float) -> str:
+    """Over all moments, also those at which the series was not there yet or no more: a pod that ends is no bump.
+
+    The range is a second shorter than asked, as Prometheus 2 counts both its ends and Prometheus 3 only the last.
+    """
+    return f"(sum_over_time({rate}[{duration(seconds - 1.0)}:{duration(every)}]) / {round(seconds / every)})"

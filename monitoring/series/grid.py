@@ -205,7 +205,6 @@ def instants_bin(instants: Instants, grid: Grid, entities: int, *, step: float =
     low, high = np.full(size, np.nan), np.full(size, np.nan)
     np.fmin.at(low, cells, chosen.lows[rows])
     np.fmax.at(high, cells, chosen.highs[rows])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(weights > 0, totals / weights, np.nan)
+    mean = np.divide(totals, weights, out=np.full(size, np.nan), where=weights > 0)
     shape = (entities, grid.size)
     return mean.reshape(shape), low.reshape(shape), high.reshape(shape)

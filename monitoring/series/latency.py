@@ -29,7 +29,7 @@ def latency_load(
     """Three queries (how far the rollups are, the rows, the layouts), whatever the window."""
     begin, finish = start.timestamp(), end.timestamp()
     level = level_for(begin, finish, points)
-    pieces = [*pieces_chart(LATENCY, level, begin, finish, watermarks_load([LATENCY])), *pieces_coarser(level, begin, finish)]
+    pieces = [*pieces_chart(LATENCY, level, begin, finish, watermarks_load()), *pieces_coarser(level, begin, finish)]
     stored = latency_fetch([deployment_id], latency, pieces, versions)
     table = level_found(stored.levels, level)
     raw = stored.levels == 0
@@ -89,7 +89,7 @@ def latency_totals(
     """One merged histogram for each deployment that has any; three queries, however many deployments."""
     if not len(deployment_ids):
         return {}
-    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load([LATENCY]))
+    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load())
     if not pieces:
         return {}
     stored = latency_fetch(deployment_ids, latency, pieces, versions)

@@ -47,7 +47,7 @@ def latency_judged_many(
     begin, finish = start.timestamp(), end.timestamp()
     level = level_for(begin, finish, points, slack=MANY_SLACK)
     ids = sorted(percentiles)
-    pieces = [*pieces_chart(LATENCY, level, begin, finish, watermarks_load([LATENCY])), *pieces_coarser(level, begin, finish)]
+    pieces = [*pieces_chart(LATENCY, level, begin, finish, watermarks_load()), *pieces_coarser(level, begin, finish)]
     stored = latency_fetch(ids, latency, pieces, None)
     raw = stored.levels == 0
     grid = grid_of(begin, finish, points, unit_of(level_found(stored.levels, level), stored.ids[raw], stored.times[raw]))
@@ -71,7 +71,7 @@ def latency_window_many(
     percentiles: Mapping[int, float], latency: Latency, *, start: datetime, end: datetime
 ) -> dict[int, tuple[float, float]]:
     """Deployment -> (seconds of the percentile asked for it, how many requests) over one window, where there are any; three queries."""
-    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load([LATENCY])) if percentiles else []
+    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load()) if percentiles else []
     if not pieces:
         return {}
     stored = latency_fetch(sorted(percentiles), latency, pieces)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Asked:
     points: int
     versions: Sequence[int] | None
 
-    @property
+    @cached_property
     def step(self) -> float:
         """To which the database adds rows up; 0 where it must not."""
         fixed = self.wanted.adds_up() and self.level is not RAW
@@ -140,7 +141,7 @@ def lines_load_many(
 
 def lines_by_id(asked: Asked) -> dict[int, Lines]:
     """Coarser levels are only asked where the first answer has gaps that they could fill."""
-    marks = watermarks_load([asked.wanted.entity])
+    marks = watermarks_load()
     pieces = pieces_chart(asked.wanted.entity, asked.level, asked.start, asked.end, marks, step=asked.step)
     quads = quads_fetch(asked.wanted.entity, asked.ids, asked.wanted.stored(), pieces, asked.versions)
     charted = charted_of(asked, quads)
@@ -183,7 +184,7 @@ def lines_load_total(entity: Entity, ids: Sequence[int], column: str, *, start: 
     wanted = Wanted(entity, (column,))
     begin, finish = start.timestamp(), end.timestamp()
     level = level_for(begin, finish, points, slack=MANY_SLACK)
-    pieces = [*pieces_chart(entity, level, begin, finish, watermarks_load([entity])), *pieces_coarser(level, begin, finish)]
+    pieces = [*pieces_chart(entity, level, begin, finish, watermarks_load()), *pieces_coarser(level, begin, finish)]
     parts = [total_instants(entity, ids, wanted.column(part), pieces) for part in wanted.parts(column)] if len(ids) else []
     if len(parts) == 2:
         parts = [instants_ratio(*same_instants(*parts))]

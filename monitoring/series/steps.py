@@ -40,7 +40,7 @@ def steps_load(entity: Entity, ids: Sequence[int], columns: Sequence[str], *, st
         return Steps(grid.times, {name: StepColumn(empty, empty, empty, empty) for name in columns})
     known = np.unique(np.asarray(ids, dtype=np.int64))
     level = RAW if step < FIVE_MINUTES.seconds else FIVE_MINUTES
-    pieces = pieces_chart(entity, level, start, end, watermarks_load([entity]))
+    pieces = pieces_chart(entity, level, start, end, watermarks_load())
     if level is RAW:
         pieces = [*pieces, Piece(FIVE_MINUTES, start, end)]
     quads = quads_fetch(entity, known, columns, pieces)

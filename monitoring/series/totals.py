@@ -27,7 +27,7 @@ def totals_load(
     if not len(ids):
         return {}
     wanted = Wanted(entity, tuple(columns))
-    pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load([entity]))
+    pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load())
     got = totals_fetch(entity, ids, wanted.stored(), pieces)
     rows = {number: row for row, number in enumerate(got["id"].tolist())}
     found = {name: summaries_of(wanted, name, got) for name in columns}

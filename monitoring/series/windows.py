@@ -68,7 +68,7 @@ def windows_load(entity: Entity, ids: Sequence[int], windows: Mapping[Stretch, S
         return {}
     known = np.unique(np.asarray(ids, dtype=np.int64))
     places = np.searchsorted(known, np.asarray(ids, dtype=np.int64))
-    marks = watermarks_load([entity])
+    marks = watermarks_load()
     mark = marks.get((entity, FIVE_MINUTES.name), -math.inf)
     cuts = {window: window_cut(window, mark) for window in windows}
     names = sorted({name for columns in windows.values() for name in columns})

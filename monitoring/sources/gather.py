@@ -25,6 +25,7 @@ from monitoring.prometheus import (
 from monitoring.sources.assemble import Floats
 
 MOST_FAILURES = 3  # in a row: then it is the source that has trouble, not a series
+EVERY_SECONDS = 30.0  # of rates that are averaged over a step
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ class Span:
     step: float
     windows: Mapping[str, float]  # seconds of rate() and the *_over_time functions, by slug of the system
     rollup: bool = False  # ask for mean, least and greatest of each step instead of the value at its end
+    averaged: Collection[str] = ()  # systems whose rates are asked each `EVERY_SECONDS` and averaged over the step
 
-    def lead_seconds(self, window_seconds: float) -> float:
+    def lead_seconds(self, slug: str) -> float:
         """How much later rates are asked: the middle of their longer window is then the middle of the step."""
-        return float(round(max(0.0, window_seconds - self.step) / 2))
+        if slug in self.averaged:  # whole multiples, at which Prometheus evaluates them
+            return round((self.windows[slug] - EVERY_SECONDS) / 2 / EVERY_SECONDS) * EVERY_SECONDS
+        return float(round(max(0.0, self.windows[slug] - self.step) / 2))
 
     @property
     def times(self) -> Floats:
@@ -128,12 +132,13 @@ def span_gather(
             window_seconds=span.step if span.rollup and ask.series.kind is Kind.GAUGE else window,
             over=ask.over,
             part=ask.part,
+            averaged=(span.step, EVERY_SECONDS) if ask.system.slug in span.averaged else None,
         )
         if text is None:
             continue
         out.queries += 1
         try:
-            lead = span.lead_seconds(window) if ask.series.kind in (Kind.COUNTER, Kind.HISTOGRAM) else 0.0
+            lead = span.lead_seconds(ask.system.slug) if ask.series.kind in (Kind.COUNTER, Kind.HISTOGRAM) else 0.0
             matrix = client.query_range(text, start=span.start + lead, end=span.end + lead, step=span.step)
         except (Overloaded, BadQuery, BadReply) as error:
             out.failed.append((ask, error))

@@ -5,7 +5,7 @@ lease: killed in the middle it is done again from its start, and writing the sam
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
@@ -17,12 +17,12 @@ from monitoring.models import ChunkState, ImportChunk, ImportRun, RunState, Sour
 from monitoring.prometheus import Over, Overloaded, Prometheus, PrometheusError
 from monitoring.sources.connect import client_of
 from monitoring.sources.discover import scale_update, span_understand, upkeep
-from monitoring.sources.gather import Span, asks_of, span_gather, systems_present
+from monitoring.sources.gather import EVERY_SECONDS, Span, asks_of, span_gather, systems_present
 from monitoring.sources.layout import Laid, entity_table, histograms_of, replica_table, table_rollups
 from monitoring.sources.lease import LEASE, Clock, Lease, LeaseLost, lease_token
 from monitoring.sources.poll import laid_store, poll_end, providers_record
 from monitoring.sources.roster import roster_load
-from monitoring.sources.scrapes import rate_windows, scrapes_measure
+from monitoring.sources.scrapes import is_uneven, rate_window, rate_windows, scrapes_measure
 from monitoring.sources.states import back_off
 from monitoring.store.records import Written
 
@@ -147,11 +147,13 @@ def chunk_bring(chunk: ImportChunk, *, brought: Brought, lease: Lease) -> None:
 def spans_of(errand: Errand, *, start: float, end: float, raw: bool) -> Iterator[Span]:
     """The stretches of a chunk, newest first: its grid points lie in (start, end]."""
     step = float(errand.source.step_seconds) if raw else FIVE_MINUTES
+    uneven = [] if raw else [slug for slug, scrape in errand.scrapes.items() if is_uneven(step, scrape_seconds=scrape)]
     windows = rate_windows(step, scrapes=errand.scrapes, systems=errand.systems)
+    windows |= {slug: rate_window(EVERY_SECONDS, scrape_seconds=errand.scrapes[slug]) for slug in uneven}
     length = step * (RAW_STEPS if raw else round((end - start) / step))
     while end - start >= step:
         first = max(start + step, end - length + step)
-        yield Span(first, end, step, windows, rollup=not raw)
+        yield Span(first, end, step, windows, rollup=not raw, averaged=uneven)
         end = first - step
 
 
@@ -187,8 +189,8 @@ def span_halves(span: Span) -> tuple[Span, Span] | None:
         return None
     middle = span.start + span.step * (steps // 2)
     return (
-        Span(middle, span.end, span.step, span.windows, span.rollup),
-        Span(span.start, middle - span.step, span.step, span.windows, span.rollup),
+        replace(span, start=middle),
+        replace(span, end=middle - span.step),
     )
 
 

@@ -6,12 +6,14 @@ Out: a query's columns are glued by `string_agg(float4send(c), '')` into one val
 """
 
 import struct
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+import psycopg
 from django.db import connection
 from numpy.typing import NDArray
+from psycopg.abc import Params
 
 from monitoring.store.records import Floats, Ints
 
@@ -23,7 +25,7 @@ NAN = "'NaN'::real"
 
 SENDS = {"integer": "int4send", "smallint": "int2send", "real": "float4send", "timestamptz": "timestamptz_send"}
 REAL_CELL = np.dtype([("length", ">i4"), ("value", ">f4")])
-WIRE_TYPES = {"integer": ">i4", "smallint": ">i2", "real": ">f4", "timestamptz": ">i8"}
+WIRE_TYPES = {kind: np.dtype(wire) for kind, wire in (("integer", ">i4"), ("smallint", ">i2"), ("real", ">f4"), ("timestamptz", ">i8"))}
 
 
 def to_microseconds(times: Floats) -> Ints:
@@ -119,17 +121,41 @@ def columns_fetch(query: str, columns: Mapping[str, str]) -> dict[str, NDArray[A
     return tables_fetch([(query, columns)])[0]
 
 
-def tables_fetch(tables: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, NDArray[Any]]]:
-    """Several queries in one round trip, each with columns of its own."""
+def tables_fetch(tables: Sequence[tuple[str, Mapping[str, str]]], values: Mapping[str, Any] | None = None) -> list[dict[str, NDArray[Any]]]:
+    """Several queries in one round trip, each with columns of its own; where they have %(name)s, with their values."""
     glued = ", ".join(f"(SELECT {glue_sql(columns)} FROM ({query}) AS q) AS t{place}" for place, (query, columns) in enumerate(tables))
+    fields = iter(row_copied(f"SELECT * FROM {glued}") if values is None else row_prepared(f"SELECT * FROM {glued}", values))
+    return [{name: field_parse(next(fields), kind) for name, kind in columns.items()} for _, columns in tables]
+
+
+def row_copied(query: str) -> Iterator[bytes]:
+    """The one row of a query that is asked once. Not SELECT: its binary replies cost a copy of the plan, its text twice the bytes."""
     with (
         connection.cursor() as cursor,
         connection.wrap_database_errors,
-        cursor.copy(f"COPY (SELECT * FROM {glued}) TO STDOUT (FORMAT BINARY)") as copy,
+        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy,
     ):
         reply = b"".join(copy)
-    fields = iter(fields_parse(reply, [kind for _, columns in tables for kind in columns.values()]))
-    return [{name: next(fields) for name in columns} for _, columns in tables]
+    offset = len(HEADER) + 2
+    while offset < len(reply) - len(TRAILER):
+        (length,) = struct.unpack_from(">i", reply, offset)
+        start, offset = offset + 4, offset + 4 + max(length, 0)
+        yield reply[start:offset]
+
+
+class PreparedCursor(psycopg.Cursor[tuple[bytes | None, ...]]):
+    """Prepares at once, on each connection once, and asks for binary replies; Django's own cursors can do neither."""
+
+    def execute(self, query: Any, params: Params | None = None, **_options: Any) -> Self:
+        return super().execute(query, params, prepare=True, binary=True)
+
+
+def row_prepared(query: str, values: Mapping[str, Any]) -> Iterator[bytes]:
+    """The one row of a query that is asked again and again with other values: planned once, and without the cost of COPY."""
+    with connection.cursor() as cursor:
+        cursor.cursor = PreparedCursor(connection.connection)
+        cursor.execute(query, values)
+        return (field or b"" for field in cursor.fetchone())
 
 
 def glue_sql(columns: Mapping[str, str]) -> str:
@@ -140,18 +166,6 @@ def send_expression(name: str, kind: str) -> str:
     if kind == "real[]":
         return f"array_send({name})"
     return f"{SENDS[kind]}(COALESCE({name}, {NAN}))" if kind == "real" else f"{SENDS[kind]}({name})"
-
-
-def fields_parse(reply: bytes, kinds: Sequence[str]) -> list[NDArray[Any]]:
-    offset = len(HEADER) + 2
-    fields = []
-    for kind in kinds:
-        (length,) = struct.unpack_from(">i", reply, offset)
-        offset += 4
-        raw = reply[offset : offset + max(length, 0)]
-        fields.append(field_parse(raw, kind))
-        offset += max(length, 0)
-    return fields
 
 
 def field_parse(raw: bytes, kind: str) -> NDArray[Any]:

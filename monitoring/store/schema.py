@@ -100,9 +100,10 @@ def tables_sql() -> str:
 
 def bin_sql(seconds: int, time: str = "time") -> str:
     """The end of the bin (end - seconds, end] that holds a time."""
-    return f"{bin_start_sql(seconds, time)} + interval '{seconds * 1000000 - 1} microseconds'"
+    start = bin_start_sql(f"'{seconds} seconds'", time)
+    return f"{start} + interval '{seconds * 1000000 - 1} microseconds'"
 
 
-def bin_start_sql(seconds: int, time: str = "time") -> str:
+def bin_start_sql(length: str, time: str = "time") -> str:
     """The first microsecond of that bin: cheaper, as nothing is added to each row."""
-    return f"date_bin('{seconds} seconds', {time}, '1970-01-01 00:00:00.000001+00')"
+    return f"date_bin({length}, {time}, '1970-01-01 00:00:00.000001+00')"

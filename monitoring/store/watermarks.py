@@ -5,7 +5,7 @@ either commits before the fill looks, or sees the new watermark and marks what i
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -34,17 +34,17 @@ def watermarks_held() -> Iterator[None]:
         HELD.reset(token)
 
 
-def watermarks_load(families: list[str]) -> dict[tuple[str, str], float]:
+def watermarks_load() -> Mapping[tuple[str, str], float]:
     """(family, level name) -> Unix seconds up to which the level is filled, for those filled at all.
 
     A fill that is under way or has crashed counts from where it started.
     """
     held = HELD.get()
     if held is None:
-        return {key: end for key, end in RECENT.marks().items() if key[0] in families}
+        return RECENT.marks()
     if not held:
         held["found"] = RECENT.marks()
-    return {key: end for key, end in held["found"].items() if key[0] in families}
+    return held["found"]
 
 
 class Recent:

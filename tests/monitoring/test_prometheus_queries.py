@@ -36,6 +36,12 @@ def test_a_counter_becomes_a_grouped_rate() -> None:
     assert asked(series, {"a_total"}, selector='x = "y",') == f'sum by ({GROUP}) (rate(a_total{{code="1",x="y"}}[60s]))'
 
 
+def test_a_rate_may_be_a_mean_of_rates() -> None:
+    series = Series(target="requests_per_second", kind=Kind.COUNTER, names=("a_total",))
+    expected = f"sum by ({GROUP}) ((sum_over_time(rate(a_total{{}}[300s])[299s:60s]) / 5))"
+    assert asked(series, {"a_total"}, window_seconds=300, averaged=(300.0, 60.0)) == expected
+
+
 def test_a_gauge_is_asked_now_or_over_its_window() -> None:
     series = Series("kv_cache_usage_ratio", ("a",), Kind.GAUGE)
     assert asked(series, {"a"}) == f"max by ({GROUP}) (a{{}})"  # the column folds by the highest

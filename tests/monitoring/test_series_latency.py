@@ -175,12 +175,18 @@ class TestTotals:
 AVERAGES = {"mean", "nanmean", "average", "avg"}
 # They take quantiles of single samples, and beside them means of samples or shares of samples; each was read.
 OF_SAMPLES = {
+    "capacity/analysis/plan_model.py held_seen",
     "capacity/engine/forecast/spread.py spread_learn",
     "capacity/engine/queueing/service.py service_measured",
     "capacity/engine/queueing/tokens.py token_speed_fit",
     "capacity/engine/saturation/window.py plateau_of",
+    "capacity/engine/sizing/headroom.py headroom_find",
+    "capacity/engine/sizing/peak.py peak_latency",
     "capacity/engine/sizing/replicas.py check_reachable",
     "capacity/engine/sizing/replicas.py point",
+    "capacity/engine/sizing/slots.py slots_find",
+    "capacity/engine/sizing/token_peak.py token_latency",
+    "capacity/engine/sizing/token_table.py token_slots",
     "capacity/engine/sizing/tokens.py check_alone",
     "capacity/engine/sizing/tokens.py token_point",
 }

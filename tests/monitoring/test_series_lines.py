@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring.catalog.records import Entity
@@ -129,6 +130,21 @@ class TestOne:
         outside = lines_load(Entity.DEPLOYMENT, 1, ["requests_per_second"], **window).columns["requests_per_second"]  # type: ignore[arg-type]
         for name in ("times", "mean", "low", "high"):
             assert getattr(inside, name) == pytest.approx(getattr(outside, name), rel=1e-5, nan_ok=True), name
+
+    def test_added_up_inside_the_database_it_is_planned_once_for_every_entity_and_window(
+        self, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        rows_write(make_rows(minutes(1, 60), Entity.ACCELERATOR, ids=[1, 2] * 30, power_watts=[1, 2] * 30), overwrite=True)
+        rollups_fill(now=at(20 * HOUR))
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+            for number, late in ((1, 0), (2, 3), (1, 6)):
+                window = {"start": at((late - 39) * HOUR), "end": at((late + 6) * HOUR), "points": 60}
+                with django_assert_num_queries(3):  # the watermarks, as this is inside a transaction; the rows; coarser ones for the gaps
+                    line = lines_load(Entity.ACCELERATOR, number, ["power_watts"], **window).columns["power_watts"]  # type: ignore[arg-type]
+                assert np.nanmean(line.mean) == number
+            cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+            assert cursor.fetchall() == [(3, 0)]
 
     def test_as_of_never_claims_more_than_was_seen(self) -> None:
         rows_write(make_rows(minutes(1, 60), Entity.ACCELERATOR, power_watts=1), overwrite=True)

@@ -23,10 +23,14 @@ def nothing_kept() -> None:
 
 
 def telemetry_write(rng: np.random.Generator, *, hours: float, step: float = 60.0) -> None:
-    """Of three deployments, two versions of the first, with gaps."""
+    """Of three deployments, two versions of the first, with gaps.
+
+    What one version has no row for, the other lacks too: of gaps that differ a rolled-up row knows how many, not when.
+    """
+    times = every = np.arange(-hours * 3600, 0, step) + step
     for pk, version in ((1, 0), (1, 7), (2, 0), (3, 9)):
-        times = np.arange(-hours * 3600, 0, step) + step
-        times = times[rng.random(len(times)) < 0.9]
+        known = times if version == 7 else every
+        times = known[rng.random(len(known)) < 0.9]
         values = {"requests_per_second": rng.uniform(1, 9, len(times)), "kv_cache_usage_ratio": rng.random(len(times))}
         rows = make_rows(times.tolist(), ids=pk, versions=version, requests_waiting=rng.integers(0, 9, len(times)), **values)
         rows_write(rows, overwrite=True)

@@ -181,7 +181,7 @@ def deployment_draw(truth: Truth, rng: np.random.Generator, *, peak_per_second: 
         requests=requests,
         errors=rng.binomial(requests.astype(np.int64), 0.01).astype(np.float64),
         input_tokens=requests * np.round(300 + 60 * rng.random(size)),
-        output_tokens=requests * np.round(120 + 40 * rng.random(size)),
+        output_tokens=requests * np.round(30 + 10 * rng.random(size)),  # at their times about as long as a request
         running=np.round(wished * 3),
         waiting=np.round(np.maximum(0, load - 0.9) * 40),
         kv_cache=np.clip(0.1 + 0.7 * load, 0, 1),

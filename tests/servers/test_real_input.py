@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+import yaml
 
 from tests.servers.faults import FaultProxy
 from tests.servers.fleet import Truth, fleet_write
@@ -33,6 +35,22 @@ from tests.servers.load import load_run
 from tests.servers.model_servers import ModelServer, bentoml_server, kserve_server, node_exporter
 from tests.servers.processes import free_port, wait_until
 from tests.servers.prometheus import PrometheusServer
+from tests.servers.real_plans import (
+    BY_FORMULA,
+    GPUS_EACH,
+    HORIZONS,
+    LAUNCH_FACTOR,
+    LAUNCHED,
+    NODE_PRICE,
+    SLO_SECONDS,
+    STEADY,
+    Asked,
+    are_made,
+    at_level,
+    moment,
+    plan_of,
+    plans_ask,
+)
 
 pytestmark = pytest.mark.xdist_group("real_input")
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +68,9 @@ class Headroom:
     process: subprocess.Popen[str]
 
     def call(self, path: str, body: object = None, *, method: str = "") -> Any:
+        return json.loads(self.text(path, body, method=method))
+
+    def text(self, path: str, body: object = None, *, method: str = "") -> str:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/v1/{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -57,7 +78,7 @@ class Headroom:
             method=method or ("GET" if body is None else "POST"),
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.load(reply)
+            return str(reply.read().decode())
 
     def deployment(self, model: str) -> int:
         found = [one for one in self.call("deployments?limit=200")["results"] if one["model_name"] == model]
@@ -126,6 +147,10 @@ class World:
     run: dict[str, Any]
     away: tuple[float, float]
     loaded: tuple[float, float]
+    asked: Asked
+
+    def plan(self, model: str) -> dict[str, Any]:
+        return dict(plan_of(self.headroom.call, self.asked.ids[model])["result"])
 
     def value(self, expr: str) -> float:
         found = self.prometheus.value(expr)
@@ -185,7 +210,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         look_until(lambda: headroom.call(f"imports/{run['id']}")["state"] == "done", seconds=420, what="the import")
         away = time.time()
         proxy.__exit__(None, None, None)  # nothing listens there now
-        time.sleep(AWAY_SECONDS)  # real minutes: the processes of the supervisor live by the machine's clock
+        asked = plans_ask(headroom.call)  # made meanwhile
+        time.sleep(away + AWAY_SECONDS - time.time())  # real minutes: the processes of the supervisor live by the machine's clock
         proxy.__enter__()
         back = time.time()
         for thread in threads:
@@ -193,7 +219,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         done = time.time()
         look_until(lambda: watermark(headroom, source) > max(back, done), seconds=120, what="the poll to catch up")
         run = headroom.call(f"imports/{run['id']}")
-        yield World(truth, prometheus, headroom, servers, source, finding, run, (away, back), (loaded, done))
+        look_until(lambda: are_made(headroom.call, asked), seconds=240, what="the plans and forecasts")
+        yield World(truth, prometheus, headroom, servers, source, finding, run, (away, back), (loaded, done), asked)
 
 
 def look_until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -304,3 +331,113 @@ def test_the_node_is_this_machine(world: World) -> None:
 def test_the_source_is_reachable_again(world: World) -> None:
     found = world.headroom.call(f"sources/{world.source}")
     assert (found["state"], found["failures"]) == ("ok", 0)
+
+
+class TestPlans:
+    """Of history that Headroom brought in itself: nothing is planted in its tables."""
+
+    def test_the_plan_has_every_section(self, world: World) -> None:
+        plan = world.plan(LAUNCHED)
+        assert plan["gaps"] == {} and plan["verdict"] == "breaks"
+        demand, curve = plan["demand"], plan["curve"]
+        assert demand["history_days"] == pytest.approx(28.0, abs=1.5 / 24)  # its first hour is a begun one
+        assert len(demand["times"]) == 91
+        assert (np.diff(np.array(demand["quantiles"]), axis=0) >= 0).all()
+        assert curve["slo_seconds"] == SLO_SECONDS[LAUNCHED]
+        assert next(point for point in curve["points"] if point["replicas"] == curve["needed"])["holds"]
+        assert len(plan["floor"]["replicas"]) == 168 and plan["floor"]["most"] == curve["needed"]
+
+    @pytest.mark.parametrize("days_ago", [0, 3, 10, 19, 25])
+    def test_busiest_hours_equal_promql(self, world: World, days_ago: int) -> None:
+        demand = world.plan(LAUNCHED)["demand"]
+        start, rate = demand["past_times"][-1 - days_ago], demand["past_rates"][-1 - days_ago]
+        hours = f'sum(rate(vllm:request_success_total{{model_name="{LAUNCHED}"}}[1h]))'
+        assert rate == pytest.approx(world.value(f"max_over_time(({hours})[23h:1h] @ {start + 86400:.0f})"), rel=0.01)
+
+    def test_the_days_to_come_go_on_from_those_that_came(self, world: World) -> None:
+        demand = world.plan(LAUNCHED)["demand"]
+        came = np.array([np.nan if rate is None else rate for rate in demand["past_rates"]], dtype=float)[-7:]
+        weekdays = [time.gmtime(start).tm_wday for start in demand["past_times"][-7:]]
+        coming = {time.gmtime(start).tm_wday: rate for start, rate in zip(demand["times"][1:8], at_level(demand, 0.5)[1:8], strict=True)}
+        assert [coming[day] for day in weekdays] == pytest.approx(came.tolist(), rel=0.1)  # it repeats by the week
+
+    def test_it_runs_out_on_the_day_of_the_launch(self, world: World) -> None:
+        plan, stored = world.plan(LAUNCHED), plan_of(world.headroom.call, world.asked.ids[LAUNCHED])
+        out, demand = plan["run_out"], plan["demand"]
+        ahead = demand["times"].index(out["median_time"])
+        assert 0 <= out["median_time"] - world.asked.launch < 4 * 86400  # a launch on a weekend fills the working day after it
+        assert (out["without_events_time"], out["cause"]) == (None, "the Nordwind launch")
+        assert at_level(demand, 0.5)[ahead] == pytest.approx(LAUNCH_FACTOR * demand["plain_median"][ahead], rel=0.01)
+        assert out["order_time"] == out["early_time"] - (out["lead_time_days"] + out["approval_days"]) * 86400
+        assert moment(f"{stored['runs_out_on']}T00:00:00Z") == out["median_time"]
+        assert moment(f"{stored['order_by']}T00:00:00Z") == out["order_time"]
+        assert plan["capacity"]["replicas_now"] + out["replicas_to_order"] >= plan["curve"]["needed"]
+
+    def test_where_nothing_runs_out_it_says_so(self, world: World) -> None:
+        plan = world.plan(STEADY)
+        assert plan["run_out"]["median_time"] is None and plan["run_out"]["order_time"] is None and plan["run_out"]["known"]
+        assert plan["run_out"]["sentence"].startswith("Demand stays below what 1 replica holds")
+        assert plan["headline"] == "Capacity holds for 90 days."
+
+    def test_the_bill_is_replicas_times_price_times_730(self, world: World) -> None:
+        plan = world.plan(LAUNCHED)
+        cost, rate = plan["cost"], NODE_PRICE / GPUS_EACH  # a replica has one GPU of the two of its node
+        assert (cost["currency"], cost["hourly_rate"], cost["certainty"]) == ("USD", rate, "measured")
+        assert cost["now_per_month"] == pytest.approx(2 * rate * 730)
+        assert cost["plan_per_month"] == pytest.approx(plan["curve"]["needed"] * rate * 730)
+
+    def test_the_backtest_replays_each_policy_on_what_came(self, world: World) -> None:
+        replayed = world.plan(LAUNCHED)["replayed"]
+        policies = {policy["key"]: policy for policy in replayed["policies"]}
+        assert set(policies) == {"ran", "static", "hpa70", "plan", "clairvoyant"} and replayed["days"] == 14.0
+        assert policies["ran"]["replica_hours"] == pytest.approx(2 * replayed["minutes"] / 60, rel=0.01)
+        assert policies["ran"]["measured"] and policies["ran"]["lost_minutes"] <= replayed["budget_minutes"]
+        for policy in policies.values():
+            assert policy["cost"] == pytest.approx(policy["replica_hours"] * NODE_PRICE / GPUS_EACH)
+        assert policies["plan"]["lost_minutes"] <= policies["hpa70"]["lost_minutes"] + 1.0
+
+    @pytest.mark.parametrize("horizon", HORIZONS)
+    def test_forecasts_are_learned_from_the_import(self, world: World, horizon: str) -> None:
+        found = world.headroom.call(f"deployments/{world.asked.ids[LAUNCHED]}/forecasts?horizon={horizon}")[0]
+        assert moment(found["trained_until"]) - moment(found["trained_from"]) > 26 * 86400
+        assert (np.diff(np.array(list(found["quantiles"].values())), axis=0) >= 0).all()
+        assert found["backtest"]["origins"] > 0
+
+    def test_keda_follows_what_this_prometheus_has(self, world: World) -> None:
+        made = yaml.safe_load(world.headroom.text(f"deployments/{world.asked.ids[LAUNCHED]}/plan/export?format=keda"))
+        assert (made["kind"], made["spec"]["scaleTargetRef"]["name"]) == ("ScaledObject", "llama-chat")
+        asked = next(one["metadata"]["query"] for one in made["spec"]["triggers"] if one["type"] == "prometheus")
+        truth = world.truth.deployment(LAUNCHED)
+        end = float(world.truth.times[-1])
+        assert "vllm:num_requests_running" in asked
+        assert world.value(f"last_over_time(({asked})[4m:1m] @ {end:.0f})") == truth.running[-1]
+
+    def test_an_hpa_follows_it_too(self, world: World) -> None:
+        made = yaml.safe_load(world.headroom.text(f"deployments/{world.asked.ids[LAUNCHED]}/plan/export?format=hpa"))
+        assert made["spec"]["metrics"][0]["pods"]["metric"]["name"] == "vllm:num_requests_running"
+        assert made["spec"]["maxReplicas"] == world.plan(LAUNCHED)["floor"]["most"]
+
+    def test_a_server_without_histograms_is_sized_by_formula_and_says_so(self, world: World) -> None:
+        plan = world.plan(BY_FORMULA)
+        assert plan["capacity"]["basis"] == plan["curve"]["basis"] == "formula"
+        assert "Only the mean duration is known" in plan["curve"]["sentence"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            world.headroom.text(f"deployments/{world.asked.ids[BY_FORMULA]}/plan/export?format=keda")
+        assert refused.value.code == 409 and "does not tell how many requests run" in refused.value.read().decode()
+
+    def test_the_page_shows_it(self, world: World) -> None:
+        plan, person = world.plan(LAUNCHED), Person(world.headroom)
+        page = person.open(f"/plans/{world.asked.ids[LAUNCHED]}/")
+        for words in (
+            plan["headline"],
+            plan["run_out"]["sentence"],
+            "Nordwind launch",
+            "Would it have held?",
+            "Clairvoyant",
+            "ScaledObject",
+        ):
+            assert words in page, words
+        assert f"{plan['cost']['plan_per_month']:,.0f}" in page
+        shown = list(csv.DictReader(io.StringIO(person.open(f"/plans/{world.asked.ids[LAUNCHED]}/demand.csv"))))
+        assert len(shown) >= len(plan["demand"]["times"])
+        assert plan_of(world.headroom.call, world.asked.ids[STEADY])["headline"] in person.open(f"/plans/{world.asked.ids[STEADY]}/")

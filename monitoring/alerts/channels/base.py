@@ -148,16 +148,26 @@ def number_facts(telling: Telling) -> list[tuple[str, str]]:
     content, ended = telling.content, telling.edge == "resolve"
     name = "worst" if ended else "value"
     value = content["worst_value" if ended else "value"]
-    lost = content.get("slo_minutes_lost")
+    known = content.get("context") or {}
     money = f"{content['money']} {content['currency']}".strip() if content["money"] is not None else ""
     return [
         ("Limit", content.get("limit", "")),
         ("Worst value" if ended else "Value", content.get(f"{name}_text") or (f"{value:.4g}" if value is not None else "")),
-        ("SLO minutes lost", f"{lost:g} min above the promised latency" if ended and lost is not None else ""),
-        ("Cost", money),
+        ("What limits it", known.get("saturation", "") if not ended else ""),
+        ("SLO minutes lost", lost_words(content, known, ended=ended)),
+        ("Cost", known.get("cost") or money),
         ("What else moved", "; ".join(content.get("moved", ())) if not ended else ""),
         ("Just before", "; ".join(content.get("before", ())) if not ended else ""),
     ]
+
+
+def lost_words(content: Mapping[str, Any], known: Mapping[str, Any], *, ended: bool) -> str:
+    """How many minutes so far or in all, and what is left of those that the promise allows."""
+    lost = content.get("slo_minutes_lost") if ended else known.get("slo_minutes_lost")
+    if lost is None:
+        return ""
+    told = f"{lost:g} min above the promised latency{'' if ended else ' since it began'}"
+    return "; ".join(part for part in (told, known.get("slo_budget", "")) if part)
 
 
 def advice_facts(telling: Telling) -> list[tuple[str, str]]:

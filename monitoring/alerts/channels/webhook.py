@@ -63,7 +63,7 @@ def type_of(message: Message) -> str:
 def told_of(setup: Setup, telling: Telling) -> dict[str, object]:
     names = ("identity", "rule", "severity", "labels", "summary", "consequence", "first_action", "runbook_url", "value", "worst_value")
     times = ("started_at", "fired_at", "resolved_at", "money", "currency")
-    more = ("limit", "unit", "moved", "before", "slo_minutes_lost", "acknowledged_by")
+    more = ("limit", "unit", "moved", "before", "slo_minutes_lost", "acknowledged_by", "context")
     kept = {name: telling.content[name] for name in (*names, *times)} | {name: telling.content.get(name) for name in more}
     said: dict[str, object] = {
         "event": telling.edge,
