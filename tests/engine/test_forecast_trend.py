@@ -111,3 +111,10 @@ class TestTooLittle:
     def test_a_horizon_beyond_a_year_is_refused(self, horizon: int) -> None:
         with pytest.raises(ValueError, match="400 days at most"):
             trend_forecast(days_of(100, seed=12), start_seconds=START, step_seconds=DAY, horizon=horizon)
+
+
+def test_growth_goes_on_without_a_sawtooth_at_the_ends_of_weeks() -> None:
+    days = np.arange(56.0)
+    found = trend_forecast(100.0 * 1.02**days, start_seconds=0.0, step_seconds=86400.0, horizon=28)
+    assert isinstance(found, Forecast)
+    assert found.at_level(0.5) == pytest.approx(100.0 * 1.02 ** (56.0 + np.arange(28.0)), rel=0.02)

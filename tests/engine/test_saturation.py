@@ -5,10 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from capacity.engine.saturation import Limit, Saturation, Signals, Skew, Thresholds, saturation_find, saturation_words, verdict_words
+from capacity.engine.saturation import (
+    Limit,
+    Saturation,
+    Signals,
+    Skew,
+    Thresholds,
+    Verdict,
+    saturation_find,
+    saturation_words,
+    verdict_words,
+)
 from capacity.engine.saturation.records import COLUMNS, Evidence, Floats
 from capacity.engine.saturation.window import plateau_of
-from capacity.engine.saturation.words import MISSING, NAMES, figure
+from capacity.engine.saturation.words import MISSING, NAMES, figure, limit_words, threshold_words
 
 NAN = float("nan")
 STEPS = 90
@@ -216,6 +226,30 @@ class TestWords:
     def test_each_figure_has_its_threshold_and_side(self) -> None:
         first = saturation_find(PLANTED[Limit.KV_CACHE][0]).peaks.evidence[0]
         assert first == Evidence("kv_cache_usage_ratio", 0.96, "ratio", Thresholds().kv_cache, "above")
+
+    @pytest.mark.parametrize(
+        ("evidence", "words"),
+        [
+            (Evidence("kv_cache_usage_ratio", 0.96, "ratio", 0.9, "above"), "limit 90 %"),
+            (Evidence("gpu_utilization_ratio", 0.09, "ratio", 0.2, "below"), "limit below 20 %"),
+            (Evidence("error_ratio", 0.01, "ratio", 0.003, "above"), "limit 0.3 %"),
+            (Evidence("preemptions_per_second", 4.0, "1/s", 0.02, "above"), "limit 0.02/s"),
+            (Evidence("sm_active_ratio", 0.31, "ratio"), ""),
+        ],
+    )
+    def test_a_threshold_has_the_unit_of_its_figure(self, evidence: Evidence, words: str) -> None:
+        assert threshold_words(evidence) == words
+
+    @pytest.mark.parametrize(
+        ("name", "value", "threshold", "words"),
+        [
+            ("request_duration_stretch", 3.0, 1.5, "Upstream, answers wait for something else"),
+            ("gpu_utilization_ratio", 0.1, 0.2, "Upstream, little arrives"),
+            ("gpu_utilization_ratio", 0.5, 0.2, "Upstream, what arrives stands at a ceiling"),
+        ],
+    )
+    def test_upstream_says_how_it_shows(self, name: str, value: float, threshold: float, words: str) -> None:
+        assert limit_words(Verdict(Limit.UPSTREAM, 0.5, 0.8, (Evidence(name, value, "ratio", threshold),))) == words
 
     def test_what_is_missing_says_how_to_get_it(self) -> None:
         signals, names = PLANTED[Limit.MEMORY_BANDWIDTH]

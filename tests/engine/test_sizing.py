@@ -164,8 +164,16 @@ class TestHeadroom:
         assert isinstance(found, Headroom) and found.basis == "bound" and found.upper == np.inf
         assert "cannot be told" in found.sentence()
 
+    def test_a_line_that_breaks_below_what_was_held_is_not_believed(self) -> None:
+        rates = np.linspace(10.0, 70.0, 2000)[np.random.default_rng(3).permutation(2000)]
+        latency = np.where(rates < 20, 0.30 + 0.03 * (rates - 10), 0.60 + 0.001 * (rates - 20))  # coarse buckets: steep, then flat
+        latency *= np.random.default_rng(4).lognormal(0, 0.02, rates.size)
+        found = self.find(LoadHistory(rates=rates * 4, replicas=np.full(2000, 4.0), latency_seconds=latency), threshold=0.70)
+        assert isinstance(found, Headroom) and found.basis == "bound"
+        assert found.break_rate == pytest.approx(4 * 69.4, rel=0.02)
+
     def test_a_load_that_never_varied_tells_nothing(self) -> None:
-        assert self.find(self.history(low=50, high=52)) == NoAnswer("no_variation", have=103, need=150)
+        assert self.find(self.history(low=50, high=52)) == NoAnswer("no_variation", have=103, need=115)
 
     def test_no_history_has_no_answer(self) -> None:
         gaps = np.full(500, np.nan)

@@ -9,9 +9,10 @@ from capacity.engine.answer import NoAnswer
 from capacity.engine.queueing.service import service_measured
 from capacity.engine.sizing.broken import BrokenTable, Server, broken_table
 from capacity.engine.sizing.loop import Demand, Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import Bands, paths_from_bands, paths_from_days, paths_from_level, paths_pooled
+from capacity.engine.sizing.paths import Bands, opinion_level, opinion_past, opinion_weekday, paths_from_bands, paths_pooled
 from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor, plan_tuned
 from capacity.engine.sizing.replicas import Promise
+from capacity.engine.sizing.shares import log_density, shares_learned
 
 SERVER = Server(service=service_measured(np.random.default_rng(0).exponential(5.0, 2000)), slots=4, burstiness=1.5)
 TABLE = broken_table(12.0, server=SERVER, promise=Promise(0.95, 1.0, kind="wait"), rng=np.random.default_rng(1))
@@ -112,11 +113,17 @@ class TestPlan:
 class TestPaths:
     DAYS = 1000.0 + 500.0 * np.sin(np.arange(10 * 288) / 288 * 2 * np.pi)
 
-    def test_past_days_are_moved_to_the_level_of_now(self) -> None:
-        doubled = np.r_[self.DAYS[:-288], 2 * self.DAYS[-288:]]
-        paths = paths_from_days(doubled, step_seconds=300.0)
-        assert isinstance(paths, np.ndarray) and paths.shape[1] == 1440
-        assert np.median(paths.mean(axis=1)) == pytest.approx(2 * 1000.0 / 300.0, rel=0.01)
+    def test_a_weekday_changes_yesterday_as_it_did_before(self) -> None:
+        week = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.4, 0.4])
+        days = np.outer(np.tile(week, 4), self.DAYS[:288])
+        monday, tuesday = opinion_weekday(days), opinion_weekday(np.concatenate([days, days[:1]]))
+        assert np.median(monday.days.mean(axis=1)) == pytest.approx(np.median(tuesday.days.mean(axis=1)), rel=0.25)
+        assert np.median(monday.days.mean(axis=1)) > 1.7 * days[-1].mean()
+
+    def test_days_as_they_were_count_by_age_and_weekday(self) -> None:
+        say = opinion_past(self.DAYS.reshape(-1, 288)).say
+        assert say[-1] > say[-2] and say[-7] > say[-6] and say[-8] < say[-7]
+        assert opinion_past(self.DAYS.reshape(-1, 288)).drawn(40, rng=np.random.default_rng(0)).shape == (40, 288)
 
     def test_paths_have_the_forecasts_quantiles(self) -> None:
         levels = np.array([0.05, 0.5, 0.95])
@@ -130,26 +137,71 @@ class TestPaths:
     def test_a_level_that_rose_in_the_last_hours_goes_on(self) -> None:
         risen = self.DAYS.copy()
         risen[-24:] += 600.0  # the last two hours
-        paths = paths_from_level(risen, step_seconds=300.0)
-        assert isinstance(paths, np.ndarray)
-        assert np.median(paths, axis=0).mean() == pytest.approx(1600.0 / 300.0, rel=0.01)
+        days = opinion_level(risen.reshape(-1, 288)).days
+        assert np.median(days, axis=0).mean() == pytest.approx(1600.0, rel=0.01)
 
-    def test_forecast_and_past_days_are_pooled_by_one_seed(self) -> None:
+    def test_a_step_of_five_minutes_keeps_its_count(self) -> None:
+        noisy = self.DAYS * np.random.default_rng(0).lognormal(0, 0.3, self.DAYS.size)
+        paths = paths_pooled(None, counts=noisy, step_seconds=300.0, rng=np.random.default_rng(4))
+        assert isinstance(paths, np.ndarray)
+        assert (paths.reshape(len(paths), 288, 5) == paths[:, ::5, None]).all()
+
+    def test_opinions_are_pooled_by_one_seed(self) -> None:
         bands = Bands(np.array([0.1, 0.9]), np.ones((2, 24)))
         one, two, bare = (
             paths_pooled(given, counts=self.DAYS, step_seconds=300.0, rng=np.random.default_rng(4)) for given in (bands, bands, None)
         )
         assert isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and isinstance(bare, np.ndarray)
-        assert (one == two).all() and len(one) == 96 and len(bare) == 64 and (one >= 0).all()
+        assert (one == two).all() and len(one) == len(bare) == 96 and (one >= 0).all()
+        foreseen = np.isclose(one.mean(axis=1), 1.0, atol=0.05).sum()  # the other courses lie about 3.3
+        assert foreseen == 24  # of the forecast, which was never judged: its quarter
+
+    def test_a_forecast_that_was_right_gets_more_courses(self) -> None:
+        days = np.random.default_rng(2).lognormal(0, 1.0, 20)
+        counts = np.repeat(days * 300.0, 288)
+        told = [Bands(np.array([0.05, 0.95]), np.full((2, 24), level) * [[0.9], [1.1]]) for level in (3.0, *days[::-1][:12])]
+        paths = [
+            paths_pooled(told[0], counts=counts, step_seconds=300.0, rng=np.random.default_rng(4), past_bands=past)
+            for past in ((), told[1:])
+        ]
+        near = [int(((one > 2.6) & (one < 3.4)).all(axis=1).sum()) for one in paths if isinstance(one, np.ndarray)]
+        assert near[1] > 2 * near[0]
 
     def test_two_days_are_too_few(self) -> None:
-        assert paths_from_days(self.DAYS[: 2 * 288], step_seconds=300.0) == NoAnswer("too_short", have=2, need=3)
+        given = paths_pooled(None, counts=self.DAYS[: 2 * 288], step_seconds=300.0, rng=np.random.default_rng(0))
+        assert given == NoAnswer("too_short", have=2, need=3)
+
+    def test_a_gap_of_a_day_and_a_load_of_zero_are_no_error(self) -> None:
+        gap = self.DAYS.copy()
+        gap[3 * 288 : 4 * 288] = np.nan
+        for counts in (gap, np.zeros(10 * 288)):
+            paths = paths_pooled(None, counts=counts, step_seconds=300.0, rng=np.random.default_rng(0))
+            assert isinstance(paths, np.ndarray) and np.isfinite(paths).all() and (paths >= 0).all()
 
     def test_bad_input_is_refused_in_a_sentence(self) -> None:
         with pytest.raises(ValueError, match="0 or more, got -5"):
-            paths_from_days(np.r_[self.DAYS, -5.0], step_seconds=300.0)
+            paths_pooled(None, counts=np.r_[self.DAYS, -5.0], step_seconds=300.0, rng=np.random.default_rng(0))
         with pytest.raises(ValueError, match="divides a day, got 7"):
-            paths_from_days(self.DAYS, step_seconds=7.0)
+            paths_pooled(None, counts=self.DAYS, step_seconds=7.0, rng=np.random.default_rng(0))
+
+
+class TestShares:
+    PRIOR = np.array([0.2, 0.2, 0.6])
+
+    def test_who_said_what_came_gets_more_and_who_never_spoke_keeps_its_prior(self) -> None:
+        logs = np.full((10, 3, 24), np.nan)
+        logs[:, 0], logs[:, 1] = 0.0, -2.0
+        shares = shares_learned(logs, prior=self.PRIOR)
+        assert shares.sum() == pytest.approx(1.0) and shares[2] == pytest.approx(0.6)
+        assert shares[0] > 3 * shares[1] > 0
+
+    def test_without_evidence_the_prior_stands(self) -> None:
+        assert (shares_learned(np.zeros((0, 3, 24)), prior=self.PRIOR) == self.PRIOR).all()
+
+    def test_a_density_is_highest_where_the_courses_lie(self) -> None:
+        courses = np.random.default_rng(0).normal(0.0, 0.5, (200, 3))
+        seen = log_density(np.array([0.0, 1.0, 9.0]), courses=courses, say=np.ones(200))
+        assert seen[0] > seen[1] > seen[2] and seen[0] == pytest.approx(np.log(0.8 * 0.98), abs=0.2) and np.isfinite(seen).all()
 
 
 def test_a_table_without_rows_to_spare_answers_at_its_edges() -> None:

@@ -2,7 +2,9 @@
 
 from capacity.engine.forecast.hourly import condition, forecast
 from capacity.engine.forecast.nightly import Fitted, fit
+from capacity.engine.forecast.packed import fitted_pack, fitted_unpack
 from capacity.engine.forecast.records import LEVELS, Actuals, Backtest, Event, Forecast, Shift, ShortHistory
+from capacity.engine.forecast.stock import stock_forecast
 from capacity.engine.forecast.trend import Scenario, trend_forecast
 
 __all__ = [
@@ -17,6 +19,9 @@ __all__ = [
     "ShortHistory",
     "condition",
     "fit",
+    "fitted_pack",
+    "fitted_unpack",
     "forecast",
+    "stock_forecast",
     "trend_forecast",
 ]

@@ -67,16 +67,18 @@ def weights_learn(evidence: Evidence, *, before: int) -> Floats:
     """(b, f): what targets before that step say beyond the prior."""
     blocks = blocks_of(evidence.base.shape[1])
     known = (np.isfinite(evidence.actual) & (evidence.targets < before)) * evidence.say[:, None]
-    left = np.where(known > 0, np.nan_to_num(evidence.actual) - evidence.base, 0.0)
-    left -= np.einsum("khf,hf->kh", evidence.columns, evidence.prior)
     ridge = np.diag(np.mean(evidence.columns**2, axis=(0, 1)) * RIDGE * np.sqrt(blocks.size) + 1e-9)
     learned = np.zeros((int(blocks[-1]) + 1, evidence.columns.shape[2]))
-    if not known.any():
+    told = known.any(axis=1)
+    if not told.any():
         return learned
+    known, columns = known[told], evidence.columns[told]
+    left = np.where(known > 0, np.nan_to_num(evidence.actual[told]) - evidence.base[told], 0.0)
+    left -= np.einsum("khf,hf->kh", columns, evidence.prior)
     for _ in range(ROUNDS):
-        error = np.abs(left - np.einsum("khf,hf->kh", evidence.columns, learned[blocks]))
+        error = np.abs(left - np.einsum("khf,hf->kh", columns, learned[blocks]))
         typical = float((error * known).sum() / known.sum()) + 1e-9
-        learned = solved(evidence.columns, left, known / np.maximum(error / typical, SMALL_ERROR), ridge)
+        learned = solved(columns, left, known / np.maximum(error / typical, SMALL_ERROR), ridge)
     return learned
 
 
@@ -86,11 +88,11 @@ def solved(columns: Floats, left: Floats, weights: Floats, ridge: Floats) -> Flo
     count, size = int(blocks[-1]) + 1, columns.shape[2]
     squares, products = np.empty((count, size, size)), np.empty((count, size))
     for block in range(count):
-        leads = blocks == block
-        rows = columns[:, leads].reshape(-1, size)
-        weighted = rows * weights[:, leads].reshape(-1, 1)
-        squares[block] = weighted.T @ rows / leads.sum()
-        products[block] = weighted.T @ left[:, leads].ravel() / leads.sum()
+        first, last = np.searchsorted(blocks, (block, block + 1))
+        rows = columns[:, first:last].reshape(-1, size)
+        weighted = rows * weights[:, first:last].reshape(-1, 1)
+        squares[block] = weighted.T @ rows / (last - first)
+        products[block] = weighted.T @ left[:, first:last].ravel() / (last - first)
     distance = (np.arange(count)[:, None] - np.arange(count)) / max(0.6, count * NEIGHBOURS)
     near = np.exp(-0.5 * distance**2)
     near /= near.sum(axis=1, keepdims=True)

@@ -168,9 +168,11 @@ def level_quantiles(atoms: Floats, levels: Floats) -> Floats:
 def quantiles_of(weeks: Weeks, *, ahead: Floats, damping: float, atoms: Floats, growth: float | None) -> Floats:
     """(LEVELS, h) in the unit of the series."""
     asked = np.array(LEVELS)
-    path = path_of(weeks.levels, ahead=ahead, damping=damping)
+    # The shape of the week has the growth within a week already: levels are those of whole weeks, else growth is a sawtooth.
+    whole = np.ceil(ahead - 1e-9)
+    path = path_of(weeks.levels, ahead=whole, damping=damping)
     if growth is not None:
-        path = path_of(weeks.levels, ahead=ahead, damping=0.0) + np.log1p(growth) * ahead * 7 / MONTH_DAYS
+        path = path_of(weeks.levels, ahead=whole, damping=0.0) + np.log1p(growth) * whole * 7 / MONTH_DAYS
     shape = np.tile(weeks.shape, -(-ahead.size // weeks.shape.size))[: ahead.size]
     # Counted back from the end, weeks begin where the forecast begins.
     inside = (np.log(weeks.ratios[-SHAPE_WEEKS:]) - np.log(np.maximum(weeks.shape, 1e-9))).ravel()

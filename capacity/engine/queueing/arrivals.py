@@ -29,6 +29,7 @@ class Burstiness:
 
     scv: float  # squared coefficient of variation of the gaps
     basis: str  # "in_flight", "counts" or "prior"
+    log_error: float = 0.0  # standard error of ln(scv); scv itself lies `UPPER` of them above the best guess
 
     def sentence(self) -> str:
         return BASES[self.basis].format(scv=self.scv)
@@ -91,7 +92,8 @@ def burstiness_measure(
         guesses += trial.guess(np.asarray(in_flight, dtype=np.float64), rng=rng)
     weights = np.array([guess.error**-2 for guess in guesses])
     best = float(np.dot(weights, [guess.log for guess in guesses]) / weights.sum())
-    return Burstiness(scv=float(np.exp(best + UPPER * weights.sum() ** -0.5)), basis=guesses[int(np.argmax(weights))].basis)
+    error = float(weights.sum() ** -0.5)
+    return Burstiness(scv=float(np.exp(best + UPPER * error)), basis=guesses[int(np.argmax(weights))].basis, log_error=error)
 
 
 def guess_counted(counts: Floats) -> list[Guess]:

@@ -31,8 +31,10 @@ class ServiceTimes:
 
     def draw(self, size: int, *, rng: np.random.Generator) -> Floats:
         """`size` service times, every part of the distribution in its share, in random order."""
-        places = (rng.permutation(size) + rng.random(size)) / max(size, 1)
-        return np.asarray(np.quantile(self.values, places), dtype=np.float64)
+        places = (rng.permutation(size) + rng.random(size)) / max(size, 1) * (self.values.size - 1)
+        below = places.astype(np.int64)  # np.quantile with so many places takes ten times as long
+        above = np.minimum(below + 1, self.values.size - 1)
+        return np.asarray(self.values[below] + (places - below) * (self.values[above] - self.values[below]))
 
     def survival_integral(self, seconds: Floats) -> Floats:
         """Expected part of a service time that falls within its first `seconds`: mean of min(S, seconds)."""

@@ -2,10 +2,22 @@
 
 from capacity.engine.saturation.records import Evidence, Limit, Saturation, Signals, Skew, Thresholds, Verdict
 from capacity.engine.saturation.verdict import saturation_find
-from capacity.engine.saturation.words import LABELS, figure, saturation_words, skew_words, verdict_words
+from capacity.engine.saturation.words import (
+    LABELS,
+    NAMES,
+    figure,
+    limit_words,
+    missing_words,
+    saturation_words,
+    skew_words,
+    threshold_words,
+    value_words,
+    verdict_words,
+)
 
 __all__ = [
     "LABELS",
+    "NAMES",
     "Evidence",
     "Limit",
     "Saturation",
@@ -14,8 +26,12 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "figure",
+    "limit_words",
+    "missing_words",
     "saturation_find",
     "saturation_words",
     "skew_words",
+    "threshold_words",
+    "value_words",
     "verdict_words",
 ]

@@ -87,22 +87,47 @@ def missing_words(columns: tuple[str, ...]) -> str:
 
 def figure(evidence: Evidence) -> str:
     """One piece of evidence: `KV cache 96 %`, `preemptions 4/s`."""
-    value, name = evidence.value, NAMES[evidence.name]
-    if evidence.unit == "ratio":
-        return f"{name} {value * 100:.0f} %"
-    if evidence.unit == "1/s":
-        return f"{name} {value:.2g}/s"
-    if evidence.unit == "bytes/s":
-        return f"{name} {value / 1e6:,.0f} MB/s"
-    if evidence.unit == "times":
-        return f"{name} {value:.1f} x"
-    if evidence.unit == "celsius":
-        return f"{name} {value:.0f} °C"
-    return f"{name} {value:,.0f}" if evidence.unit == "requests" else f"{name} {value:.1f} {evidence.unit}"
+    return f"{NAMES[evidence.name]} {value_words(evidence.value, evidence.unit)}"
+
+
+def value_words(value: float, unit: str) -> str:
+    """`96 %`, `4/s`, `12 MB/s`, `4.5 x`, `81 °C`."""
+    if unit == "ratio":
+        return f"{value * 100:.0f} %" if not 0 < value < 0.0095 else f"{value * 100:.1g} %"
+    if unit == "1/s":
+        return f"{value:.2g}/s"
+    if unit == "bytes/s":
+        return f"{value / 1e6:,.0f} MB/s"
+    if unit == "times":
+        return f"{value:.1f} x"
+    if unit == "celsius":
+        return f"{value:.0f} °C"
+    return f"{value:,.0f}" if unit == "requests" else f"{value:.1f} {unit}"
+
+
+def threshold_words(evidence: Evidence) -> str:
+    """On which side of what the figure speaks for the limit: `limit 90 %`, `limit below 20 %`; empty for what stands beside."""
+    if evidence.threshold is None or not evidence.direction:
+        return ""
+    side = "below " if evidence.direction == "below" else ""
+    return f"limit {side}{value_words(evidence.threshold, evidence.unit)}"
 
 
 def figures(evidence: tuple[Evidence, ...], most: int = 4) -> str:
     return ", ".join(figure(each) for each in evidence[:most])
+
+
+def limit_words(verdict: Verdict) -> str:
+    """What limits, in a few words; of upstream also how that shows: `Upstream, little arrives`. Empty without a limit."""
+    if verdict.limit is not Limit.UPSTREAM:
+        return LABELS[verdict.limit] if verdict.limit is not None else ""
+    seen = {each.name: each for each in verdict.evidence}
+    stretch, busy = seen.get("request_duration_stretch"), seen.get("gpu_utilization_ratio")
+    if stretch is not None and stretch.value >= (stretch.threshold or np.inf):
+        return "Upstream, answers wait for something else"
+    if busy is not None and busy.value < (busy.threshold or 0.0):
+        return "Upstream, little arrives"
+    return "Upstream, what arrives stands at a ceiling"
 
 
 def verdict_words(verdict: Verdict) -> str:
@@ -114,7 +139,7 @@ def verdict_words(verdict: Verdict) -> str:
         unseen = f" Not measured: {missing_words(verdict.missing)}." if verdict.missing else ""
         return f"Nothing limits it ({verdict.confidence * 100:.0f} % sure){known}.{unseen}"
     share = f" Reached in {verdict.share * 100:.0f} % of the window." if np.isfinite(verdict.share) else ""
-    return f"{LABELS[verdict.limit]} ({verdict.confidence * 100:.0f} % sure){known}.{share}"
+    return f"{limit_words(verdict)} ({verdict.confidence * 100:.0f} % sure){known}.{share}"
 
 
 def skew_words(skew: Skew | None) -> str:

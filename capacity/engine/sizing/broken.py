@@ -77,9 +77,9 @@ def broken_table(top_rate: float, *, server: Server, promise: Promise, rng: np.r
     return BrokenTable(rates=rates, broken=np.maximum.accumulate(table, axis=0))
 
 
-def broken_curve(rate: float, *, server: Server, promise: Promise, rng: np.random.Generator) -> Floats:
-    """Share of minutes broken by replicas 0, 1, 2, ... until none is."""
-    minutes = int(max(MIN_MINUTES, np.ceil(MIN_REQUESTS / (rate * 60.0))))
+def broken_curve(rate: float, *, server: Server, promise: Promise, rng: np.random.Generator, minutes: int = MIN_MINUTES) -> Floats:
+    """Share of minutes broken by replicas 0, 1, 2, ... until none is; replayed for `minutes` at least."""
+    minutes = int(max(minutes, np.ceil(MIN_REQUESTS / (rate * 60.0))))
     arrivals = steady_arrivals(rate, minutes=minutes, burstiness=server.burstiness, rng=rng)
     service = server.service.draw(arrivals.size, rng=rng)
     least = max(1, int(0.85 * rate / server.capacity_rate(1.0)))

@@ -13,11 +13,12 @@ Found = tuple[float, float, float]  # break rate, lower, upper
 Method = Callable[[Floats, Floats, float], float]
 
 MIN_STEPS = 100  # steps with traffic
-MIN_VARIATION = 1.5  # p95 of the rate over its p5, below which the load never varied
-MOST_REACH = 1.5  # an extrapolation goes at most so far beyond the highest rate seen
+MIN_VARIATION = 1.15  # p95 of the rate over its p5, below which the load never varied
+MOST_REACH = 1.5  # an extrapolation goes at most so far beyond the highest rate seen, and no further than the load varied
 RESAMPLES = 200
 GROUPS = 100  # of neighbouring rates, whose share of broken steps is taken together
 BLOCKS = 20  # neighbouring steps are alike: the history is redrawn in so many blocks
+MOSTLY_HELD = 0.99  # share of steps within the threshold from which the highest rates count as held
 BREAK_SHARE = 0.5  # the promise breaks where half of the steps at that rate break it
 INTERVAL = (0.05, 0.95)
 
@@ -43,7 +44,7 @@ class Headroom:
             "measured": f"The promise breaks at {self.break_rate:.3g} requests/s ({self.lower:.3g} to {self.upper:.3g}), as seen.",
             "extrapolated": f"The promise would break at about {self.break_rate:.3g} requests/s ({self.lower:.3g} to {self.upper:.3g}); "
             f"the highest seen is {self.highest_seen:.3g}.",
-            "bound": f"Held up to {self.highest_seen:.3g} requests/s, the highest seen; where it breaks beyond that cannot be told.",
+            "bound": f"Held up to {self.break_rate:.3g} requests/s; where it breaks beyond that cannot be told.",
         }
         return words[self.basis]
 
@@ -62,7 +63,8 @@ def headroom_find(history: LoadHistory, *, threshold_seconds: float, replicas_no
 
     Latency is taken against the rate of one replica. Where it was broken: the rate at which a rising (isotonic) share of broken
     steps passes one half. Where it was not: 1 / latency falls in a line with the rate (a queue's latency is S / (1 - rate / capacity));
-    trusted up to 1.5 times the highest rate seen and only if its fall is beyond doubt.
+    trusted up to 1.5 times the highest rate seen, or as many times as the load varied where that is less, not below what was held,
+    and only if its fall is beyond doubt.
     Returns NoAnswer: "too_short" under 100 steps, "no_variation" (in per cent) where the load never varied: cannot tell.
     ValueError for a negative rate, a threshold or a number of replicas not above 0.
     """
@@ -78,15 +80,18 @@ def headroom_find(history: LoadHistory, *, threshold_seconds: float, replicas_no
         return NoAnswer("no_data" if rates.size == 0 else "too_short", have=int(rates.size), need=MIN_STEPS)
     low, high = np.quantile(rates, [0.05, 0.95])
     if high < MIN_VARIATION * low:
-        return NoAnswer("no_variation", have=int(100 * high / low), need=int(100 * MIN_VARIATION))
+        return NoAnswer("no_variation", have=int(100 * high / low), need=round(100 * MIN_VARIATION))
     now = float(rates[-1]) * replicas_now
     measured = interval_of(rates, latency, threshold=threshold_seconds, method=break_measured, rng=rng)
     if measured is not None:
         return answer(measured, scale=replicas_now, now=now, highest=float(rates.max()), basis="measured")
+    held = latency <= threshold_seconds
+    seen = float(np.quantile(rates[held], 0.99)) if held.any() else 0.0
     reached = interval_of(rates, latency, threshold=threshold_seconds, method=break_extrapolated, rng=rng)
-    if reached is not None and reached[0] <= MOST_REACH * rates.max():
+    # A line that breaks below what was held is no line this latency follows: coarse buckets bend it.
+    contradicted = reached is not None and held.mean() >= MOSTLY_HELD and reached[0] < seen
+    if reached is not None and not contradicted and reached[0] <= min(MOST_REACH, high / low) * rates.max():
         return answer(reached, scale=replicas_now, now=now, highest=float(rates.max()), basis="extrapolated")
-    seen = float(np.quantile(rates[latency <= threshold_seconds], 0.99)) if (latency <= threshold_seconds).any() else 0.0
     return answer((seen, seen, np.inf), scale=replicas_now, now=now, highest=float(rates.max()), basis="bound")
 
 

@@ -1,22 +1,32 @@
-"""Possible courses of a day to come, from days that were: their shape, moved to today's level."""
+"""Possible courses of a day to come: four opinions of it, in the shares they have earned on the days before."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capacity.engine.answer import NoAnswer
+from capacity.engine.sizing.shares import log_density, shares_learned
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 DAYS = 28  # days looked back at
+LEARNED = 12  # and so many days on which opinions are judged
 MIN_DAYS = 3
-SAME_WEEKDAY = 3  # a day of the same weekday counts as much as so many others
-MOST_CHANGE = 3.0  # a day's level against the day before, at most this factor either way
+PRIOR = np.full(4, 0.25)  # shares of the opinions by weekday, level, past and forecast before they are judged
+SAME_WEEKDAY = 2.0  # a past day of the same weekday counts as much as so many others
+RECENT_DAYS = 7.0  # half-life of what a past day counts
+MOST_CHANGE = 3.0  # of the busiest day; of an hour's mean within the hour
+MOST_PEAK = 8.0  # of a day's mean
+LITTLE, TINY = 0.02, 1e-9  # of the mean of the days: below that a change of level is noise
+LEAST_LOAD = 0.05  # of the busiest step: below that loads are all the same
 MINUTES_PER_DAY = 1440
+STAIRS_MINUTES = 5
 HOURS = 24
 LAST_HOURS = 2.0  # their level against that of the same hours before a past day
-POOL = (32, 32, 32)  # courses from days, from the level, from the forecast: three opinions, none known to be better
+POOL = 96  # courses
 DRAWS = 3  # courses a past day lends its shape to
 
 
@@ -36,78 +46,132 @@ class Bands:
         return np.stack([np.interp(ranks[:, hour], self.levels, self.quantiles[:, hour]) for hour in range(HOURS)], axis=1)
 
 
-def paths_from_days(counts: Floats, *, step_seconds: float) -> Floats | NoAnswer:
-    """Each past day as it would be at the level of the last 24 hours: (paths, 1440) requests per second by minute.
+@dataclass(frozen=True)
+class Opinion:
+    """Courses a day may take, and how much each of them counts."""
 
-    counts: (n,) requests of each step, oldest first, ending where the day to come begins; NaN is a gap.
-    A day is scaled by what the last 24 hours carried against the 24 hours before that day: how days follow each other is
-    kept, weekends after Fridays among them. Days of the same weekday count `SAME_WEEKDAY` times.
+    days: Floats  # (p, steps) requests per second
+    say: Floats  # (p,) above 0
+
+    def drawn(self, size: int, *, rng: np.random.Generator) -> Floats:
+        """(size, steps) courses, each as often as it counts, to the nearest whole number of times."""
+        ends = np.cumsum(self.say) / self.say.sum()
+        places = (np.arange(size) + rng.random()) / size
+        return np.asarray(self.days[np.minimum(np.searchsorted(ends, places), len(self.days) - 1)])
+
+
+def opinion_weekday(days: Floats) -> Opinion:
+    """Yesterday's level, changed as the level usually changes into this weekday; with the course of days of this weekday.
+
+    days: (d, steps) requests per second of past days, the last one yesterday. The change lies around the weekday's mean
+    (towards none by one day's worth) as changes of all days lay around theirs: each of them with each course.
     """
-    days = days_of(counts, step_seconds=step_seconds)
-    if len(days) < MIN_DAYS:
-        return NoAnswer("too_short", have=len(days), need=MIN_DAYS)
     days = days[-DAYS - 1 :]
-    totals = np.maximum(days.sum(axis=1), 1e-9)
-    change = np.clip(totals[-1] / totals[:-1], 1.0 / MOST_CHANGE, MOST_CHANGE)
-    moved = days[1:] * change[:, None]
-    age = np.arange(len(moved), 0, -1)  # days before the day to come
-    return by_minute(np.repeat(moved, np.where(age % 7 == 0, SAME_WEEKDAY, 1), axis=0) / step_seconds)
+    totals = days.mean(axis=1)
+    logs = np.log(totals + LITTLE * totals.mean() + TINY)
+    changes = np.diff(logs)
+    weekday = np.arange(changes.size, 0, -1) % 7  # 0: the weekday of the day to come
+    usual = np.array([changes[weekday == day].sum() / ((weekday == day).sum() + 1.0) for day in range(7)])
+    shapes = days[1:][weekday == 0] if (weekday == 0).any() else days[1:]
+    shapes = np.minimum(shapes / np.maximum(shapes.mean(axis=1, keepdims=True), TINY), MOST_PEAK)
+    level = np.minimum(np.exp(logs[-1] + usual[0] + changes - usual[weekday]), MOST_CHANGE * totals.max() + TINY)
+    level = np.repeat(np.sort(level), len(shapes))
+    return Opinion(np.tile(shapes, (changes.size, 1)) * level[:, None], np.ones(level.size))
 
 
-def paths_from_level(counts: Floats, *, step_seconds: float) -> Floats | NoAnswer:
-    """Each past day shifted by how much the last hours lie above or below the hours before that day: a change that stays.
-
-    Arguments and refusals as `paths_from_days`; a shifted rate is never below 0.
-    """
-    days = days_of(counts, step_seconds=step_seconds)
-    if len(days) < MIN_DAYS:
-        return NoAnswer("too_short", have=len(days), need=MIN_DAYS)
+def opinion_level(days: Floats) -> Opinion:
+    """Each past day shifted by how much the last hours lie above or below the hours before that day: a change that stays."""
     days = days[-DAYS - 1 :]
     evening = days[:, -int(LAST_HOURS * days.shape[1] / HOURS) :].mean(axis=1)
-    return by_minute(np.maximum(days[1:] + (evening[-1] - evening[:-1])[:, None], 0.0) / step_seconds)
+    return Opinion(np.maximum(days[1:] + (evening[-1] - evening[:-1])[:, None], 0.0), np.ones(len(days) - 1))
 
 
-def paths_pooled(bands: Bands | None, *, counts: Floats, step_seconds: float, rng: np.random.Generator) -> Floats | NoAnswer:
-    """Courses of the forecast and of both ways in which days follow each other, in the shares of `POOL`.
-
-    A forecast is right on average; what breaks a plan is the day it did not know of. Days as they followed each other before,
-    and the last hours' level going on, are other opinions of such a day. Without a forecast they alone are used.
-    """
-    days, level = paths_from_days(counts, step_seconds=step_seconds), paths_from_level(counts, step_seconds=step_seconds)
-    if isinstance(days, NoAnswer) or isinstance(level, NoAnswer):
-        return days if isinstance(days, NoAnswer) else level
-    opinions = [days, level]
-    if bands is not None:
-        foreseen = paths_from_bands(bands, counts=counts, step_seconds=step_seconds, rng=rng)
-        if not isinstance(foreseen, NoAnswer):
-            opinions.append(foreseen)
-    return np.concatenate([drawn(paths, size=size, rng=rng) for paths, size in zip(opinions, POOL, strict=False)])
+def opinion_past(days: Floats) -> Opinion:
+    """Past days as they were, newer ones and those of the same weekday more: a change that goes back."""
+    days = days[-DAYS:]
+    age = np.arange(len(days), 0, -1)
+    return Opinion(days, np.exp2(-age / RECENT_DAYS) * np.where(age % 7 == 0, SAME_WEEKDAY, 1.0))
 
 
-def drawn(paths: Floats, *, size: int, rng: np.random.Generator) -> Floats:
-    """`size` of the paths, none twice before all were taken."""
-    turns = np.concatenate([rng.permutation(len(paths)) for _ in range(-(-size // len(paths)))])
-    return np.asarray(paths[turns[:size]])
-
-
-def paths_from_bands(bands: Bands, *, counts: Floats, step_seconds: float, rng: np.random.Generator) -> Floats | NoAnswer:
-    """Courses that have the forecast's quantiles hour by hour and hang together as past days did: (paths, 1440) requests per second.
+def opinion_bands(bands: Bands, *, days: Floats, rng: np.random.Generator) -> Opinion:
+    """Courses that have the forecast's quantiles hour by hour and hang together as past days did.
 
     Each past day lends its ranks among the past days, hour by hour, and its course within each hour; the forecast's quantile
     of that rank is the hour's mean. Source: the Schaake shuffle, Clark et al. (2004), J. Hydrometeorology 5, 243-262.
-    counts, step_seconds: as `paths_from_days`; a step must divide an hour.
     """
-    days = days_of(counts, step_seconds=step_seconds)
-    if len(days) < MIN_DAYS:
-        return NoAnswer("too_short", have=len(days), need=MIN_DAYS)
     days = days[-DAYS:]
-    steps = days.shape[1] // HOURS
-    hourly = days.reshape(len(days), HOURS, steps)
+    hourly = days.reshape(len(days), HOURS, -1)
     means = hourly.mean(axis=2)
     inner = np.where(means[..., None] > 0, hourly / np.maximum(means, 1e-12)[..., None], 1.0)
     order = np.argsort(np.argsort(means + 1e-9 * rng.random(means.shape), axis=0), axis=0)
     drawn = [bands.at((order + rng.random(order.shape)) / len(days))[..., None] * np.minimum(inner, MOST_CHANGE) for _ in range(DRAWS)]
-    return by_minute(np.concatenate(drawn).reshape(len(days) * DRAWS, -1))
+    return Opinion(np.concatenate(drawn).reshape(len(days) * DRAWS, -1), np.ones(len(days) * DRAWS))
+
+
+def opinions_of(days: Floats, *, bands: Bands | None, rng: np.random.Generator) -> list[Opinion | None]:
+    """Of the day after `days`: by weekday, level, past and forecast; None for the last without one."""
+    foreseen = None if bands is None else opinion_bands(bands, days=days, rng=rng)
+    return [opinion_weekday(days), opinion_level(days), opinion_past(days), foreseen]
+
+
+def paths_pooled(
+    bands: Bands | None, *, counts: Floats, step_seconds: float, rng: np.random.Generator, past_bands: Sequence[Bands | None] = ()
+) -> Floats | NoAnswer:
+    """(POOL, 1440) requests per second by minute: courses of the day to come by four opinions, in the shares they have earned.
+
+    A forecast is right on average; what breaks a plan is the day it did not know of. Days as they follow each other by weekday,
+    the last hours' level going on, and days as they were are other opinions of such a day. Each is asked again for the last
+    `LEARNED` days, told only what came before them, and shares go by the probability it gave to what then came.
+
+    bands: the forecast of the day to come, None where there is none. past_bands: those of past midnights, yesterday's first, as
+    they were or would have been made then; without them the forecast keeps its prior share. counts: (n,) requests of each step,
+    oldest first, ending where the day to come begins; NaN is a gap. A step must divide an hour.
+    NoAnswer("too_short") below `MIN_DAYS` whole days.
+    """
+    days = days_of(counts, step_seconds=step_seconds)
+    if len(days) < MIN_DAYS:
+        return NoAnswer("too_short", have=len(days), need=MIN_DAYS)
+    days = days / step_seconds
+    opinions = opinions_of(days, bands=bands, rng=rng)
+    shares = shares_learned(evidence_of(days, past_bands=past_bands, rng=rng), prior=PRIOR)
+    weights = np.where([opinion is None for opinion in opinions], 0.0, shares)
+    sizes = counts_of(weights / weights.sum(), size=POOL)
+    drawn = [opinion.drawn(int(size), rng=rng) for opinion, size in zip(opinions, sizes, strict=True) if opinion is not None]
+    return by_minute(np.concatenate(drawn))
+
+
+def evidence_of(days: Floats, *, past_bands: Sequence[Bands | None], rng: np.random.Generator) -> Floats:
+    """(k, opinions, 24) log density each opinion gave to the busiest step of each hour of the last days, newest first; NaN: no opinion."""
+    learned = max(0, min(LEARNED, len(days) - MIN_DAYS - 1))
+    floor = LEAST_LOAD * float(days.max()) + TINY
+    logs = np.full((learned, PRIOR.size, HOURS), np.nan)
+    for back in range(learned):
+        known = days[: len(days) - 1 - back]
+        said = past_bands[back] if back < len(past_bands) else None
+        seen = peaks_log(days[len(known)][None, :], floor=floor)[0]
+        for row, opinion in enumerate(opinions_of(known, bands=said, rng=rng)):
+            if opinion is not None:
+                logs[back, row] = log_density(seen, courses=peaks_log(opinion.days, floor=floor), say=opinion.say)
+    return logs
+
+
+def peaks_log(days: Floats, *, floor: float) -> Floats:
+    """(p, 24) log of each hour's busiest step; what is far below `floor` is all the same."""
+    return np.asarray(np.log(days.reshape(len(days), HOURS, -1).max(axis=2) + floor))
+
+
+def counts_of(shares: Floats, *, size: int) -> Ints:
+    """Whole numbers that add up to `size`, each within one of its share."""
+    ends = np.round(np.cumsum(shares) * size).astype(np.int64)
+    return np.diff(ends, prepend=0)
+
+
+def paths_from_bands(bands: Bands, *, counts: Floats, step_seconds: float, rng: np.random.Generator) -> Floats | NoAnswer:
+    """Courses by the forecast alone, see `opinion_bands`: (paths, 1440) requests per second. Arguments and refusals as `paths_pooled`."""
+    days = days_of(counts, step_seconds=step_seconds)
+    if len(days) < MIN_DAYS:
+        return NoAnswer("too_short", have=len(days), need=MIN_DAYS)
+    return by_minute(opinion_bands(bands, days=days / step_seconds, rng=rng).days)
 
 
 def days_of(counts: Floats, *, step_seconds: float) -> Floats:
@@ -123,8 +187,13 @@ def days_of(counts: Floats, *, step_seconds: float) -> Floats:
 
 
 def by_minute(rates: Floats) -> Floats:
-    """(paths, steps of a day) to (paths, 1440), joined by lines from middle to middle of the steps."""
+    """(paths, steps of a day) to (paths, 1440): each minute at its step's rate, which keeps the counts and their jumps.
+
+    Steps above `STAIRS_MINUTES` would be stairs nobody climbs: they are joined by lines from middle to middle.
+    """
     steps = rates.shape[1]
+    if MINUTES_PER_DAY % steps == 0 and MINUTES_PER_DAY // steps <= STAIRS_MINUTES:
+        return np.repeat(rates, MINUTES_PER_DAY // steps, axis=1)
     middles = (np.arange(steps) + 0.5) * MINUTES_PER_DAY / steps
     minutes = np.arange(MINUTES_PER_DAY) + 0.5
     return np.ascontiguousarray([np.interp(minutes, middles, row) for row in rates])
