@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVER := $(PYTHON) deploy/bootstrap.py server
 DEV := $(PYTHON) deploy/bootstrap.py dev
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-saturation bench-ingest bench-capacity bench-alerts test-servers chaos chaos-alerts
+.PHONY: help up down reset status test check shots lock bench-read bench-agent bench-saturation bench-ingest bench-capacity bench-alerts bench-night test-servers chaos chaos-alerts
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -24,7 +24,7 @@ test: ## install what tests need, then check and all tests
 	@$(PYTHON) deploy/debian_packages.py
 	@$(DEV)
 	@$(MAKE) --no-print-directory check
-	@$(DEV) pytest -n 2 --dist loadfile --ignore=tests/test_architecture.py --ignore=tests/test_docs.py  # these two: make check
+	@$(DEV) pytest -n 3 --dist loadfile --ignore=tests/test_architecture.py --ignore=tests/test_docs.py  # these two: make check
 
 check: ## ruff, mypy, Django's checks, migrations
 	@$(DEV) tests.check
@@ -46,6 +46,9 @@ bench-saturation: ## what limits a deployment, judged on five fresh planted flee
 
 bench-capacity: ## forecasts, plans and sizing on real traces beside peers; FAST=1: few peers, WRITE=1: keeps the tables
 	@$(DEV) bench.capacity $(if $(FAST),--fast) $(if $(WRITE),--write)
+
+bench-night: ## forecasts and plans of 1,000 deployments (DEPLOYMENTS=n): a night and an hour on 2 processes; WRITE=1 keeps the table
+	@$(DEV) bench.night $(if $(DEPLOYMENTS),--deployments $(DEPLOYMENTS)) $(if $(WRITE),--write)
 
 bench-agent: ## CPU and memory of the agent on a fake NVML of 8 GPUs
 	@$(DEV) bench.agent

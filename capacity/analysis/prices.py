@@ -213,7 +213,7 @@ def rate_words(rate: Decimal) -> str:
 
 
 def price_book(*, at: datetime) -> PriceBook:
-    """Three queries, whatever the fleet."""
+    """Two queries, and one for rates where some price is in another currency, whatever the fleet."""
     by_node: dict[int, Price] = {}
     by_name: dict[tuple[str, str], list[Price]] = defaultdict(list)
     for price in Price.objects.valid_on(at.date()).pricing().order_by("valid_from", "pk"):
@@ -222,7 +222,9 @@ def price_book(*, at: datetime) -> PriceBook:
         else:
             by_name[price_key(price)].append(price)
     currency = currency_get()
-    rates = CurrencyRate.objects.filter(into=currency, valid_from__lte=at.date()).order_by("valid_from")
+    foreign = {price.currency for price in by_node.values()} | {price.currency for prices in by_name.values() for price in prices}
+    known = CurrencyRate.objects.filter(into=currency, valid_from__lte=at.date()).order_by("valid_from")
+    rates = known if foreign - {currency} else known.none()
     return PriceBook(at, currency, by_node, dict(by_name), {rate.currency: rate for rate in rates})
 
 
@@ -253,7 +255,7 @@ def replica_price(deployment: Deployment, *, at: datetime) -> ReplicaPrice:
 
 
 def replica_prices(deployments: Sequence[Deployment], *, at: datetime) -> dict[int, ReplicaPrice]:
-    """Of each deployment; six queries, however many."""
+    """Of each deployment; six queries at most, however many."""
     book, ids = price_book(at=at), [deployment.pk for deployment in deployments]
     held: dict[int, dict[int, list[Placement]]] = {pk: {} for pk in ids}
     live = Replica.objects.filter(deployment__in=ids, first_seen_at__lte=at, last_seen_at__gt=at - LIVE)
@@ -263,10 +265,15 @@ def replica_prices(deployments: Sequence[Deployment], *, at: datetime) -> dict[i
     placed = Placement.objects.filter(open_then, replica__deployment__in=ids, valid_from__lte=at)
     for row in placed.select_related("accelerator__node", "node", "replica"):
         held[row.replica.deployment_id].setdefault(row.replica_id, []).append(row)
+    return prices_held(held, book=book)
+
+
+def prices_held(held: Mapping[int, Mapping[int, Sequence[Placement]]], *, book: PriceBook) -> dict[int, ReplicaPrice]:
+    """Of each deployment, from what its replicas hold: deployment -> replica -> placements with their accelerator's node. One query."""
     rows = [row for replicas in held.values() for placements in replicas.values() for row in placements]
     nodes = {row.accelerator.node_id if row.accelerator else row.node_id for row in rows} - {None}
     cards = cards_by_node(pk for pk in nodes if pk is not None)
-    return {pk: averaged([book.replica(each, cards) for each in held[pk].values()], currency=book.currency) for pk in ids}
+    return {pk: averaged([book.replica(each, cards) for each in own.values()], currency=book.currency) for pk, own in held.items()}
 
 
 def averaged(hours: Sequence[HourPrice], *, currency: str) -> ReplicaPrice:

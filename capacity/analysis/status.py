@@ -12,14 +12,15 @@ from capacity.analysis.limits import (
     NEAR,
     WORDS,
     Limit,
-    limit_nearest,
+    limit_of,
     means_of,
     means_weighted,
 )
+from capacity.analysis.saturation import limit_now, saturations_fresh
 from capacity.analysis.slo import breach_since, ledgers_update
 from capacity.analysis.words import latency_words, percent_words, seconds_words, span_words
 from capacity.engine.slo import MIN_REQUESTS, budget_minutes
-from capacity.models import DeploymentStatus, SloLedger, Verdict
+from capacity.models import DeploymentStatus, SaturationRun, SloLedger, Verdict
 from monitoring.catalog.records import Entity, Latency
 from monitoring.models import Deployment, DeploymentState, Placement, Slo, WorkloadKind
 from monitoring.series import Histogram, Latest, latency_totals, latest_load, lines_load, totals_load
@@ -53,6 +54,11 @@ class Facts:
     histograms: Mapping[Latency, Histogram]
     ledger: SloLedger | None
     before: DeploymentStatus | None
+    saturation: SaturationRun | None = None  # as long as it speaks of now
+
+    @property
+    def limit(self) -> Limit | None:
+        return limit_of(self.values, self.accelerators, reached=limit_now(self.saturation), looked=self.saturation is not None)
 
     def value(self, name: str) -> float | None:
         value = self.values.get(name, np.nan)
@@ -82,7 +88,7 @@ def status_update(*, now: datetime) -> str:
     facts = facts_load(now=now)
     rows, look_backs = [], 0
     for one in facts:
-        reading, limit = reading_of(one), limit_nearest(one.values, one.accelerators)
+        reading, limit = reading_of(one), one.limit
         judgement = judge(one, reading, limit, now=now)
         fresh = one.before is None or one.before.verdict != judgement.verdict
         traced = fresh and judgement.reason != "" and look_backs < LOOK_BACKS
@@ -110,6 +116,7 @@ def facts_load(*, now: datetime) -> list[Facts]:
     histograms = histograms_load(ids, slos, now=now)
     ledgers = ledgers_update(slos.values(), now=now)
     before = {status.deployment_id: status for status in DeploymentStatus.objects.all()}
+    saturations = saturations_fresh(now=now)
     return [
         Facts(
             deployment=deployment,
@@ -121,6 +128,7 @@ def facts_load(*, now: datetime) -> list[Facts]:
             histograms={kind: found[deployment.pk] for kind, found in histograms.items() if deployment.pk in found},
             ledger=ledgers.get(deployment.pk),
             before=before.get(deployment.pk),
+            saturation=saturations.get(deployment.pk),
         )
         for deployment in deployments
     ]
@@ -204,7 +212,7 @@ def broken(facts: Facts, reading: Reading, limit: Limit | None) -> Judgement | N
     histogram = facts.histograms.get(reading.latency)
     enough = histogram is not None and histogram.count >= MIN_REQUESTS
     if slo.threshold_seconds and reading.percentile and reading.seconds is not None and enough and reading.seconds > slo.threshold_seconds:
-        at_limit = f" {WORDS[limit.name]} {percent_words(min(limit.ratio, 1.0))}." if limit and limit.ratio >= NEAR else ""
+        at_limit = f" {limit_words(limit)}." if limit and limit.ratio >= NEAR else ""
         return Judgement(
             Verdict.BREAKS, f"{reading_words(reading)}, SLO {seconds_words(slo.threshold_seconds)}{{}}.{at_limit}", "latency", ongoing=True
         )
@@ -232,10 +240,16 @@ def warned(facts: Facts, reading: Reading, limit: Limit | None) -> Judgement | N
         days = facts.slo.window_days if facts.slo else 0
         return Judgement(Verdict.WARNING, f"SLO budget spent: {facts.ledger.lost_minutes:.0f} of {budget:.0f} min lost in {days} days.")
     if limit and limit.ratio >= NEAR:
-        return Judgement(
-            Verdict.WARNING, f"{WORDS[limit.name]} at {percent_words(min(limit.ratio, 1.0))} of its ceiling{{}}.", ongoing=True
-        )
+        words = f"{WORDS[limit.name]} is the limit" if limit.judged else f"{limit_words(limit, ' at')} of its ceiling"
+        return Judgement(Verdict.WARNING, f"{words}{{}}.", ongoing=True)
     return None
+
+
+def limit_words(limit: Limit, verb: str = "") -> str:
+    """ "KV cache 98 %"; of one that is reached below what its counter could show "Limit: GPU memory rate"."""
+    if limit.judged and limit.ratio >= 1.0:
+        return f"Limit: {WORDS[limit.name]}"
+    return f"{WORDS[limit.name]}{verb} {percent_words(min(limit.ratio, 1.0))}"
 
 
 def holding(facts: Facts, reading: Reading) -> Judgement:

@@ -10,12 +10,12 @@ LEAST_PERCENT = 0.001  # what lies nearer to 0 or 100 than this is told by a < o
 
 
 def seconds_words(seconds: float) -> str:
-    """`0.41 s`, `12.4 s`, `88 ms`, `8.6 ms`."""
+    """`0.41 s`, `12.4 s`, `180 s`, `88 ms`, `8.6 ms`."""
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:,.0f} s"
 
 
 def percent_number(ratio: float) -> str:

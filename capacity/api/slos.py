@@ -11,6 +11,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from capacity.analysis.plan_due import plans_due
 from capacity.analysis.slo import slo_minutes, slo_suggest
 from capacity.api.shapes import LatencyField, SloShape
 from capacity.api.strict import Door, RangeQuery, Strict, body_read
@@ -73,6 +74,7 @@ class DeploymentSlo(Door):
         with transaction.atomic():
             signed = {"set_by": actor.name[:254], "updated_at": timezone.now()}
             slo, _ = Slo.objects.update_or_create(deployment=deployment, defaults=body | signed)
+            plans_due([deployment], now=timezone.now())
             audit(actor, "slo.set", f"deployment {deployment.name}", before=before, after=body, request=request)
         return Response(SloShape(slo).data)
 
@@ -85,6 +87,7 @@ class DeploymentSlo(Door):
         with transaction.atomic():
             audit(actor, "slo.remove", f"deployment {deployment.name}", before=dict(SloShape(slo).data), request=request)
             slo.delete()
+            plans_due([deployment], now=timezone.now())
         return Response(status=204)
 
 

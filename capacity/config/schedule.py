@@ -25,6 +25,11 @@ JOBS: dict[str, tuple[str, Any, float]] = {
     "monitoring.look": ("import", crontab(minute="*/10"), 600.0),
     "monitoring.slots_clean": ("upkeep", crontab(minute="52"), 3600.0),
     "capacity.status_update": ("analysis", EACH_MINUTE, 60.0),
+    "capacity.saturation": ("analysis", EACH_MINUTE, 60.0),
+    "capacity.forecasts_night": ("analysis", EACH_MINUTE, 60.0),  # takes the turns that are due: by night, and by day of what is new
+    "capacity.forecasts_hour": ("analysis", EACH_MINUTE, 60.0),
+    "capacity.plans": ("analysis", EACH_MINUTE, 60.0),  # as the forecasts: turns that are due, and what was asked for
+    "capacity.forecasts_missed": ("analysis", crontab(minute="*/5"), 300.0),
     "capacity.demo_live": ("analysis", EACH_MINUTE, 60.0),
     "capacity.demo_run": ("import", schedule(5.0), 5.0),
 }

@@ -186,6 +186,10 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "options": f"-c statement_timeout={int(STATEMENT_TIMEOUT_SECONDS * 1000)} -c idle_in_transaction_session_timeout=30000",
     }
 )
+# The charts that monitoring.store prepares: Django's own cursors never do, and planned anew each time nothing would be gained.
+if env.bool("HEADROOM_PREPARED_STATEMENTS", default=True):
+    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = 0
+    DATABASES["default"]["OPTIONS"]["options"] += " -c plan_cache_mode=force_generic_plan"
 # How many requests a web process lets in at once, each kind by its own gate: monitoring/api/gates.py.
 INGESTS_AT_ONCE = env.int("HEADROOM_INGESTS_AT_ONCE", default=4)
 PAGES_AT_ONCE = env.int("HEADROOM_PAGES_AT_ONCE", default=6)
@@ -309,6 +313,11 @@ SPECTACULAR_SETTINGS = {
         "RuleEntity": "monitoring.models.RuleEntity",
         "AlertEdge": "monitoring.models.Edge",
         "PriceKind": "capacity.models.PriceKind",
+        "PlannedKind": "capacity.models.PlannedKind",
+        "ScenarioScope": "capacity.models.Scope",
+        "ScopeEnum": "monitoring.models.Scope",
+        "SupplyState": "capacity.models.SupplyState",
+        "OpenSupplyState": ["on_order", "reserved"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

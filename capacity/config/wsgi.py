@@ -3,6 +3,7 @@ import os
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from monitoring.api.gates import Gates
 
@@ -25,4 +26,5 @@ class IngestHandler(WSGIHandler):
 
 
 pages = get_wsgi_application()
+get_resolver().url_patterns  # noqa: B018 - all screens and the engine are imported before the first request, not during it
 application = Gates(pages, pushes=IngestHandler(), ingests=settings.INGESTS_AT_ONCE, pages=settings.PAGES_AT_ONCE)

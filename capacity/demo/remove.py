@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from capacity.demo.inventory import demo_source
-from capacity.models import DemoRun
+from capacity.models import DemoRun, Scenario, Scope
 from monitoring.catalog.records import Entity
 from monitoring.models import Accelerator, Cluster, Deployment, Node, Replica, Source, Team
 from monitoring.store import layouts_erase_unused, telemetry_erase
@@ -28,6 +28,7 @@ def demo_remove() -> str:
     with transaction.atomic():
         Source.objects.filter(demo=True).delete()
         Cluster.objects.filter(demo=True).delete()
+        Scenario.objects.filter(scope=Scope.GROUP, members=None).delete()  # groups of nothing but demo deployments
         Team.objects.filter(demo=True).delete()
         DemoRun.objects.exclude(finished_at=None).delete()
     layouts_erase_unused()

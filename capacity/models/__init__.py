@@ -1,6 +1,20 @@
 """What `capacity` concludes and decides."""
 
 from capacity.models.demo import DemoAction, DemoRun, DemoState
+from capacity.models.plans import (
+    ForecastRun,
+    Horizon,
+    PlannedEvent,
+    PlannedKind,
+    PlanRun,
+    PlanSettings,
+    SaturationRun,
+    Scenario,
+    Scope,
+    SupplyOrder,
+    SupplyState,
+    Turn,
+)
 from capacity.models.prices import (
     CURRENCY,
     CURRENCY_SETTING,
@@ -23,10 +37,22 @@ __all__ = [
     "DemoRun",
     "DemoState",
     "DeploymentStatus",
+    "ForecastRun",
+    "Horizon",
+    "PlanRun",
+    "PlanSettings",
+    "PlannedEvent",
+    "PlannedKind",
     "Price",
     "PriceKind",
     "PriceQuerySet",
+    "SaturationRun",
+    "Scenario",
+    "Scope",
     "SloLedger",
+    "SupplyOrder",
+    "SupplyState",
+    "Turn",
     "Verdict",
     "currency_get",
     "currency_set",

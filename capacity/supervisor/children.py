@@ -27,6 +27,7 @@ class Child:
     owner: Owner
     log: Path
     stop_seconds: float
+    orphan_signal: signal.Signals = signal.SIGKILL  # when the supervisor was killed: nobody is left to wait for the end of a job
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -43,7 +44,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops all in order
-                preexec_fn=end_with_parent(signal.SIGQUIT),  # at once: nobody is left to wait for the end of a request or a job
+                preexec_fn=end_with_parent(self.orphan_signal),
                 **self.owner.popen,
             )
         self.started = time.monotonic()

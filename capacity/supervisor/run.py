@@ -260,6 +260,7 @@ def children_list(environment: Mapping[str, str], *, owner: Owner, data: Path, a
             owner=owner,
             log=data / "log" / f"{name}.log",
             stop_seconds=patience,
+            orphan_signal=signal.SIGQUIT if name == "web" else signal.SIGKILL,  # gunicorn takes its workers along, at once
         )
         for name, arguments, timeout, patience in recipes
     ]
