@@ -105,7 +105,7 @@ def facts(row: Alert, *, zone: ZoneInfo) -> list[tuple[str, str]]:
         found.append((signal_label(rule.signal), f"{value_words(row, row.value)}, {limit_words(rule)}"))
     if row.worst_value is not None:
         found.append(("At worst", value_words(row, row.worst_value)))
-    if row.money is not None:
+    if row.money is not None and "cost" not in row.context:
         found.append(("Cost", f"{row.money:,.2f} {row.currency}".strip()))
     if rule is not None and rule.signal:
         found.append(
@@ -129,12 +129,23 @@ def judged_words(rule: Rule) -> str:
 
 
 def context_facts(row: Alert) -> list[tuple[str, str]]:
-    """What the enriching function knew when it fired, in its own words."""
+    """What was known besides: as it fired, and of one that is over what it cost in all."""
+    over = row.closed_at is not None
+    hidden = ("cost_per_hour",) if over else ("cost", "slo_minutes_lost", "slo_budget")
     return [
-        (str(name).replace("_", " ").capitalize(), str(value))
+        (CONTEXT_WORDS.get(name) or str(name).replace("_", " ").capitalize(), str(value))
         for name, value in row.context.items()
-        if isinstance(value, (str, int, float))
+        if isinstance(value, (str, int, float)) and name not in hidden
     ]
+
+
+CONTEXT_WORDS = {
+    "saturation": "What limited it as it fired",
+    "slo_minutes_lost": "SLO minutes lost",
+    "slo_budget": "SLO minutes left then",
+    "cost": "Cost of its replicas",
+    "cost_per_hour": "Cost of its replicas",
+}
 
 
 # --- What happened ---------------------------------------------------------------------------------------------------------

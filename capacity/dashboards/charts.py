@@ -420,6 +420,7 @@ def flag_notes(plot: Plot) -> list[dict[str, Any]]:
     return [
         {
             "text": flag.text,
+            "name": "flag",
             "x": flag.at,
             "yref": "paper",
             "y": 1,

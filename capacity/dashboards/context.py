@@ -50,11 +50,14 @@ SEE = (
     Link("accelerators", "Accelerators", "a", covers=("accelerator", "node")),
     Link("alerts", "Alerts", "l", covers=("alert", *ALERT_PAGES)),
 )
+PLAN_PAGES = ("plan", "plan_compare", "plan_events", "planned_event", "plan_settings", "scenario", "scenario_new", "scenario_events")
+DECIDE = (Link("plans", "Plan", "p", covers=PLAN_PAGES),)
 SYSTEM = (
     Link("setup", "Setup", "u", admin=True, covers=("retention", "demo_remove")),
     Link("sources", "Sources", "s", admin=True, covers=("source", "source_new", "source_edit", "source_import")),
     Link("agents", "Agents", "n", covers=("agents_install",)),
     Link("prices", "Prices", "i", covers=("price", "price_new")),
+    Link("supply", "Supply", "o", covers=("supply_order", "supply_order_new")),
     Link("teams", "Teams", "m", covers=("team",)),
     Link("keys", "Keys", "k"),
     Link("status", "Status", "h"),
@@ -77,6 +80,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
     counts = {"fleet": f"{state['breaks']} broken" if state["breaks"] else "", "alerts": f"{firing} firing" if firing else ""}
     return context | {
         "nav": [entry(request, link, count=counts.get(link.name, "")) for link in SEE],
+        "nav_decide": [entry(request, link) for link in DECIDE],
         "nav_system": [entry(request, link) for link in SYSTEM if actor.admin or not link.admin],
         "demo_here": health.demo,
         "troubles": [] if page_name(request) == "status" else health.troubles,  # Status has them in full

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,22 +13,25 @@ from django.urls import reverse
 from capacity.dashboards.alerts import ordered
 from capacity.dashboards.alerts_words import AlertRow, alert_row
 from capacity.dashboards.answers import Built, Panel
-from capacity.dashboards.evidence import Evidence, placed_accelerators
+from capacity.dashboards.evidence import Evidence
 from capacity.dashboards.hardware import short_model
 from capacity.dashboards.pages import Page, page_context, screen
 from capacity.dashboards.panels import PANELS_BY_SLUG, TITLES
 from capacity.dashboards.panels_latency import live_name
+from capacity.dashboards.plans_card import plan_card
+from capacity.dashboards.replica_price import Placed, price_line
 from capacity.dashboards.saturation import Saturation, saturation
+from capacity.dashboards.saturation_judged import judged
 from capacity.dashboards.score import EVENT_ICONS, evidence_load, folds, panels_shown, rail
 from capacity.dashboards.sheets import csv_response, sheet_of, sheet_rows
 from capacity.dashboards.tiles import deployment_tiles, totals_of
 from capacity.dashboards.words import count, figure, moment, span
-from capacity.models import DeploymentStatus, Verdict
+from capacity.models import DeploymentStatus, SaturationRun, Verdict
 from monitoring.access import Actor, actor_of, alerts_for, can_edit, deployment_get, events_for
 from monitoring.catalog.columns import LATENCY_LABELS
 from monitoring.catalog.records import Entity, Latency
 from monitoring.catalog.systems import SYSTEMS
-from monitoring.models import Deployment, EventKind, Placement, PlacementMethod, Replica, Slo, Version
+from monitoring.models import Deployment, EventKind, Placement, PlacementMethod, Slo, Version
 
 PRESENT = timedelta(minutes=15)  # a replica not seen for longer is gone
 ESTIMATED = (PlacementMethod.EQUAL_SPLIT, PlacementMethod.SM_TIME)
@@ -50,6 +53,7 @@ OWN_COLUMNS = (
     "memory_used_bytes",
     "memory_requested_bytes",
     "network_receive_bytes_per_second",
+    "network_transmit_bytes_per_second",
 )
 HARDWARE_COLUMNS = (
     "gr_engine_active_ratio",
@@ -78,25 +82,25 @@ EVENTS_MOST, REPLICAS_MOST, ALERTS_MOST = 12, 60, 5
 @screen
 def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
-    row = deployment_get(actor, pk)
+    row, status, run = standing(deployment_get(actor, pk))
     page = page_context(request)
     chosen = versions_chosen(request, row)
     evidence, panels = evidence_load(row, page, panels=None, chosen=chosen, more=TILE_COLUMNS, skew=True)
     own = totals_of(evidence, Entity.DEPLOYMENT, [row.pk], OWN_COLUMNS)
     hardware = totals_of(evidence, Entity.ACCELERATOR, [each.pk for each in evidence.accelerators], HARDWARE_COLUMNS)
     events = list(events_for(actor).filter(deployment=row, at__lte=page.range.end).select_related("version")[:40])
-    status = getattr(row, "status", None)
     evidence = replace(evidence, live=live_values(evidence, status, own=own.live, hardware=hardware.live))
-    shown = panels_shown(evidence, panels)
-    limits = saturation(
-        evidence, own=own.live, hardware=hardware.live, limit_name=status.limit_name if status else "", alarm=alarmed(status)
-    )
+    shown, placed = panels_shown(evidence, panels), placed_replicas(evidence)
+    answer = judged(run, row, page=page)
+    limits = saturation(evidence, own=own.live, hardware=hardware.live, judged=answer, alarm=alarmed(status))
     context = {
         "deployment": row,
         "page": page,
         "alerts": open_alerts(actor, row, page=page),
         "status": status,
-        "facts": facts(evidence),
+        "facts": facts(evidence, placed),
+        "plan": plan_card(row, now=page.now),
+        "price": price_line(placed, status=status, at=page.range.end),
         "slo": evidence.slo,
         "promise": promise_words(evidence.slo, status),
         "may_edit": can_edit(actor, row),
@@ -113,9 +117,15 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
         "events": [(event, EVENT_ICONS.get(EventKind(event.kind), "note")) for event in events[:EVENTS_MOST]],
         "versions": evidence.versions,
         "chosen": {version.pk for version in chosen},
-        "placed": placed_replicas(evidence),
+        "placed": placed[:REPLICAS_MOST],
     }
     return render(request, "deployment/deployment.html", context)
+
+
+def standing(row: Deployment) -> tuple[Deployment, DeploymentStatus | None, SaturationRun | None]:
+    """The deployment with its promise, its stored state and what was found to limit it; one query."""
+    found = Deployment.objects.select_related("cluster", "team", "slo", "status", "saturation").get(pk=row.pk)
+    return found, getattr(found, "status", None), getattr(found, "saturation", None)
 
 
 def open_alerts(actor: Actor, row: Deployment, *, page: Page) -> list[AlertRow]:
@@ -193,7 +203,7 @@ def stale_words(evidence: Evidence) -> str:
 # --- Words of the page head ----------------------------------------------------------------------------------------------
 
 
-def facts(evidence: Evidence) -> list[tuple[str, str]]:
+def facts(evidence: Evidence, placed: Sequence[Placed]) -> list[tuple[str, str]]:
     """What it is, in pairs of a word and a fact."""
     row, page = evidence.deployment, evidence.page
     found = [("Model", row.model_name)] if row.model_name and row.model_name != row.name else []
@@ -204,20 +214,24 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
     system = SYSTEMS[row.system].name if row.system in SYSTEMS else row.system
     found.append(("Server", f"{system} {row.system_version}".strip()))
     found.append(("Owner", row.team.name if row.team else "Unassigned"))
-    found.append(("Runs on", f"{runs_on(evidence)}, {row.cluster.name} / {row.namespace}".removesuffix(" / ")))
+    found.append(("Runs on", f"{runs_on(evidence, placed)}, {row.cluster.name} / {row.namespace}".removesuffix(" / ")))
     return [(word, fact) for word, fact in found if fact]
 
 
-def runs_on(evidence: Evidence) -> str:
+def runs_on(evidence: Evidence, placed: Sequence[Placed]) -> str:
     """At the end of the range: what was scaled away within it is not counted."""
     end = evidence.page.range.end
     present = [replica for replica in evidence.replicas if replica.last_seen_at >= end - PRESENT]
     replicas = f"{count(len(present), 'replica')}" if present else "replicas not told apart"
-    accelerators = placed_accelerators(evidence.deployment, start=end - PRESENT, end=end) if evidence.accelerators else []
-    if not accelerators:
+    held = {place.accelerator for each in placed for place in each.places if place.accelerator and lasts(place, end - PRESENT)}
+    if not held:
         return f"{replicas} on CPU" if not evidence.accelerators else replicas
-    kinds = Counter(each.mig_profile or short_model(each.model_name) for each in accelerators)
+    kinds = Counter(each.mig_profile or short_model(each.model_name) for each in held)
     return f"{replicas} on " + " and ".join(f"{number} × {name}" for name, number in kinds.most_common(3))
+
+
+def lasts(place: Placement, at: datetime) -> bool:
+    return place.valid_to is None or place.valid_to > at
 
 
 def promise_words(slo: Slo | None, status: DeploymentStatus | None) -> Mapping[str, str]:
@@ -256,16 +270,11 @@ class Sentences:
 
 def verdict(evidence: Evidence, status: DeploymentStatus | None, built: Sequence[Built], limits: Saturation) -> Sentences:
     """One bold sentence: what, how much, the limit; one grey: the cause, and what it is not."""
-    limit = limits.answer
+    limit = limits.limit
     state = status.verdict if status else Verdict.NO_DATA
     lead = status.text if status and status.text else "No sample has arrived yet."
-    if (
-        state in (Verdict.BREAKS, Verdict.WARNING)
-        and limit
-        and limit.rstrip(".") not in lead
-        and not limit.startswith(("Nothing", "Cannot"))
-    ):
-        lead = f"{lead} The limit is the {limit}"
+    if state in (Verdict.BREAKS, Verdict.WARNING) and limit and limit.lower() not in lead.lower() and "limit" not in lead.lower():
+        lead = f"{lead} What limits it: {limit}."
     answers = {each.question: each for each in built}
     more = []
     if (tokens := answers.get("What do requests ask for?")) and tokens.tone:
@@ -284,24 +293,17 @@ def verdict(evidence: Evidence, status: DeploymentStatus | None, built: Sequence
 # --- Where it runs -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Placed:
-    replica: Replica
-    places: Sequence[Placement]
-    estimated: bool
-
-
 def placed_replicas(evidence: Evidence) -> list[Placed]:
     """Replicas of the range with what they lie on; one query."""
     time_range = evidence.page.range
-    ids = [replica.pk for replica in evidence.replicas[:REPLICAS_MOST]]
+    ids = [replica.pk for replica in evidence.replicas]
     valid = Placement.objects.filter(
         Q(valid_to__isnull=True) | Q(valid_to__gt=time_range.start), valid_from__lt=time_range.end, replica__in=ids
     )
     by_replica: dict[int, list[Placement]] = {}
-    for place in valid.select_related("accelerator", "node"):
+    for place in valid.select_related("accelerator__node", "node"):
         by_replica.setdefault(place.replica_id, []).append(place)
     return [
         Placed(replica, places := by_replica.get(replica.pk, []), any(each.method in ESTIMATED for each in places))
-        for replica in evidence.replicas[:REPLICAS_MOST]
+        for replica in evidence.replicas
     ]

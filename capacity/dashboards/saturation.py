@@ -1,10 +1,14 @@
-"""What limits it now: eight ceilings, each as a share of itself, from what is measured; the rest says "not seen"."""
+"""What limits it now: eight ceilings, each as a share of itself, from what is measured; the rest says "not seen".
+
+Which of them is the limit says the stored answer of saturation; the means alone only say which is nearest.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capacity.dashboards.evidence import Evidence, last
 from capacity.dashboards.panels import SKEW_LIMIT, skew_ratio
+from capacity.dashboards.saturation_judged import Judged
 from capacity.dashboards.words import Figure, digits, figure
 
 NEAR, FULL = 0.7, 0.9
@@ -30,13 +34,15 @@ class Cell:
 class Saturation:
     cells: Sequence[Cell]
     answer: str
+    limit: str = ""  # what is at its limit, as part of a sentence
+    judged: Judged = Judged()
 
 
 def saturation(
-    evidence: Evidence, *, own: Mapping[str, float], hardware: Mapping[str, float], limit_name: str = "", alarm: bool = True
+    evidence: Evidence, *, own: Mapping[str, float], hardware: Mapping[str, float], judged: Judged, alarm: bool = True
 ) -> Saturation:
-    """`own` and `hardware`: means of the last minutes by column; `limit_name`: what the stored status says is the limit;
-    `alarm`: whether a full ceiling is red, because something breaks or is about to."""
+    """`own` and `hardware`: means of the last minutes by column; `alarm`: whether what is at its limit is red, because something
+    breaks or is about to."""
     cells = [
         cache_cell(evidence, own) if evidence.llm else throttle_cell(own),
         ratio_cell("GPU compute", "gr_engine_active_ratio", hardware, fact=tensor_fact(hardware), fallback="gpu_utilization_ratio"),
@@ -44,7 +50,7 @@ def saturation(
         quotient_cell("GPU memory", "gpu_memory_used_bytes", "gpu_memory_total_bytes", hardware, unit="bytes", reserved=evidence.llm),
         power_cell(hardware),
         quotient_cell("Host CPU", "cpu_usage_cores", "cpu_requested_cores", own, unit="cores"),
-        quotient_cell("Host memory", "memory_used_bytes", "memory_requested_bytes", own, unit="bytes"),
+        network_cell(own),
         skew_cell(evidence),
     ]
     if not evidence.accelerators and own:  # a window in which nothing was seen does not say that it runs on CPU
@@ -54,10 +60,26 @@ def saturation(
         for cell in cells
         if cell.ratio is not None and not (evidence.llm and cell.name == "GPU memory") and cell.name != "Replica skew"
     ]
-    if not seen:
-        return Saturation(cells, "Cannot tell: none of the ceilings is seen for this deployment.")
-    limit = next((cell for cell in seen if limit_name and cell.column == limit_name), None) or max(seen, key=lambda cell: cell.ratio or 0.0)
-    return Saturation([marked(cell, limit) if alarm else cell for cell in cells], limit_words(limit))
+    nearest = max(seen, key=lambda cell: cell.ratio or 0.0, default=None)
+    if not judged.answer:
+        return by_means(cells, nearest, judged=judged, alarm=alarm)
+    shown = [replace(cell, tone="crit" if alarm else "warn") if cell.column in judged.columns else cell for cell in cells]
+    answer = f"{judged.answer} {nearest_words(nearest)}" if nearest and judged.answer.startswith("Nothing") else judged.answer
+    return Saturation(shown, answer, judged.limit, judged)
+
+
+def by_means(cells: Sequence[Cell], nearest: Cell | None, *, judged: Judged, alarm: bool) -> Saturation:
+    """Without a stored answer: the ceiling of which most is used."""
+    if nearest is None:
+        return Saturation(cells, "Cannot tell: none of the ceilings is seen for this deployment.", judged=judged)
+    full = (nearest.ratio or 0.0) >= FULL
+    shown = [marked(cell, nearest) if alarm else cell for cell in cells]
+    return Saturation(shown, limit_words(nearest), nearest.name if full else "", judged)
+
+
+def nearest_words(cell: Cell) -> str:
+    free = 1 - (cell.ratio or 0.0)
+    return f"{cell.name} is nearest, with {figure(free, 'ratio')} free." if free > 0 else f"{cell.name} is nearest."
 
 
 def limit_words(limit: Cell) -> str:
@@ -65,12 +87,12 @@ def limit_words(limit: Cell) -> str:
         return f"{limit.name}."
     if (limit.ratio or 0.0) >= NEAR:
         return f"Nothing yet; {limit.name} is nearest."
-    return f"Nothing. {limit.name} is nearest, with {figure(1 - (limit.ratio or 0.0), 'ratio')} free."
+    return f"Nothing. {nearest_words(limit)}"
 
 
 def marked(cell: Cell, limit: Cell) -> Cell:
     if cell is limit and (cell.ratio or 0.0) >= FULL:
-        return Cell(cell.name, cell.column, cell.ratio, cell.value, cell.fact, "crit")
+        return replace(cell, tone="crit")
     return cell
 
 
@@ -138,6 +160,17 @@ def power_cell(values: Mapping[str, float]) -> Cell:
         return cell
     fact = f"throttled {figure(slowed, 'ratio')}" if slowed > 0.01 else "no throttling" if "throttle_power_ratio" in values else cell.fact
     return Cell(cell.name, cell.column, cell.ratio, cell.value, fact)
+
+
+def network_cell(own: Mapping[str, float]) -> Cell:
+    """What a link carries nobody says yet, so no share of it; saturation sees a ceiling in the bytes themselves."""
+    column = "network_receive_bytes_per_second"
+    ways = {name: own[name] for name in (column, "network_transmit_bytes_per_second") if name in own}
+    if not ways:
+        return not_seen("Network", column)
+    name = max(ways, key=lambda name: ways[name])
+    way = "in" if name == column else "out"
+    return Cell("Network", column, None, str(figure(ways[name], "bytes/s")), f"{way}; the link's speed is not seen", "none")
 
 
 def skew_cell(evidence: Evidence) -> Cell:

@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from capacity.analysis.plan_due import plans_due
 from capacity.analysis.slo import SloSuggest, slo_minutes, slo_suggest
 from capacity.dashboards import words
 from capacity.dashboards.forms.slo import Promise, SloForm, slo_initial
@@ -64,6 +65,7 @@ def slo_keep(request: HttpRequest, *, deployment: Deployment, promise: Promise) 
     actor = actor_of(request)
     with transaction.atomic():
         fields = slo_write(deployment, promise=promise, actor=actor)
+        plans_due([deployment], now=timezone.now())
         audit(actor, "slo.set", f"deployment {deployment.name}", before=fields or {}, after=vars(promise), request=request)
     row = Slo.objects.get(deployment=deployment)
     toast(request, f"The SLO of {deployment.name} is set. It is judged within a minute.", undo=undo_url("slo", pk=row.pk, fields=fields))
@@ -90,6 +92,7 @@ def slo_remove(request: HttpRequest, *, pk: int) -> HttpResponse:
         former = slo.pk
         with transaction.atomic():
             slo.delete()
+            plans_due([deployment], now=timezone.now())
             audit(actor, "slo.remove", f"deployment {deployment.name}", before=fields, request=request)
         toast(request, f"{deployment.name} promises nothing now.", undo=undo_url("slo", pk=former, fields=fields))
     return redirect("deployment_slo", pk=deployment.pk)
@@ -239,6 +242,7 @@ def many_keep(request: HttpRequest, *, promises: Sequence[tuple[Deployment, Prom
         for deployment, promise in promises:
             before = slo_write(deployment, promise=promise, actor=actor)
             audit(actor, "slo.set", f"deployment {deployment.name}", before=before or {}, after=vars(promise), request=request)
+        plans_due([deployment for deployment, _ in promises], now=timezone.now())
     text = f"Set for {words.count(len(promises), 'deployment')}."
     if skipped:
         text += f" Left out {skipped}: this latency is not measured there, or there is not enough data yet."

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from capacity.dashboards import accelerators, deployment, fleet, invites, urls_agents, urls_alerts, urls_people, urls_setup
+from capacity.dashboards import accelerators, deployment, fleet, invites, urls_agents, urls_alerts, urls_people, urls_plans, urls_setup
 from monitoring.catalog.records import Entity
 
 urlpatterns: list[URLPattern] = [
@@ -25,5 +25,6 @@ urlpatterns: list[URLPattern] = [
     *urls_agents.urlpatterns,
     *urls_alerts.urlpatterns,
     *urls_people.urlpatterns,
+    *urls_plans.urlpatterns,
     *urls_setup.urlpatterns,
 ]

@@ -1,8 +1,8 @@
-"""The addresses of setting up: the checklist, sources, imports, prices, one deployment by hand, SLOs."""
+"""The addresses of setting up: the checklist, sources, imports, prices, supply, one deployment by hand, SLOs."""
 
 from django.urls import URLPattern, path, re_path
 
-from capacity.dashboards import deployment_edit, imports, prices, retention, setup, slo, sources
+from capacity.dashboards import deployment_edit, imports, prices, retention, setup, slo, sources, supply
 
 urlpatterns: list[URLPattern] = [
     path("setup/", setup.setup, name="setup"),
@@ -18,6 +18,10 @@ urlpatterns: list[URLPattern] = [
     path("prices/<int:pk>/end/", prices.price_over, name="price_end"),
     path("exchange-rates/", prices.rate_add, name="rate_add"),
     path("exchange-rates/<int:pk>/remove/", prices.rate_remove, name="rate_remove"),
+    path("supply/", supply.supply, name="supply"),
+    path("supply/orders/new/", supply.order_new, name="supply_order_new"),
+    path("supply/orders/<int:pk>/", supply.order, name="supply_order"),
+    re_path(r"^supply/orders/(?P<pk>[0-9]+)/(?P<verb>arrive|cancel)/$", supply.order_end, name="supply_order_end"),
     path("sources/", sources.sources, name="sources"),
     path("sources/new/", sources.source_new, name="source_new"),
     path("sources/allowed/<int:pk>/remove/", sources.address_refuse, name="address_refuse"),

@@ -45,9 +45,11 @@
   }
   function forPhone(layout) {
     const meta = layout.meta;
-    Object.assign(layout.margin, { l: PHONE_LEFT, r: PHONE_RIGHT });
+    Object.assign(layout.margin, meta.margins ?? { l: PHONE_LEFT, r: PHONE_RIGHT });
     Object.assign(layout.xaxis, meta.phone);
     meta.short.forEach((text, i) => { layout.annotations[meta.guides + i].text = `<b>${text}</b>`; });
+    layout.annotations = layout.annotations.filter((note) => note.name !== "wide");
+    layout.annotations.filter((note) => note.name === "flag").forEach((note, i) => { note.text = meta.flags?.[i] ?? note.text; });
   }
   function draw(holder) {
     const source = document.getElementById(holder.dataset.figure);
@@ -63,6 +65,7 @@
     window.Plotly.react(canvas, figure.data, layout, CONFIG);
     canvas.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
     holder.classList.add("drawn");
+    holder.dispatchEvent(new CustomEvent("headroom:drawn", { bubbles: true }));
     if (fresh) canvas.on("plotly_relayout", zoomed);
   }
   function remember(holder, { data, layout }) {
@@ -70,7 +73,7 @@
     const { l, r, t, b } = layout.margin;
     shown.set(holder, {
       start, end, left: l, right: r, top: t, inner: layout.height - t - b, most: layout.yaxis.range[1],
-      first: layout.meta.first, step: layout.meta.step, zone: layout.meta.zone, unit: layout.meta.unit,
+      first: layout.meta.first, step: layout.meta.step, zone: layout.meta.zone, unit: layout.meta.unit, names: layout.meta.names,
       traces: data.filter((trace) => !trace.meta.band).map((trace) => ({
         name: trace.name, colour: trace.line?.color ?? trace.marker.color, values: numbers(trace.y),
       })),
@@ -121,8 +124,10 @@
     return value.toLocaleString("en", { maximumFractionDigits: decimals }).replace("-", "−");
   }
   function clock(seconds, plot) {
+    if (plot.names) return plot.names[Math.round((seconds - plot.first) / plot.step)] ?? ""; // an axis that is no time
     const long = plot.end - plot.start > 86400;
-    const options = { timeZone: plot.zone, hour: "2-digit", minute: "2-digit", hour12: false, ...(plot.step < 60 && { second: "2-digit" }) };
+    const options = plot.step >= 86400 ? { timeZone: plot.zone } // days have no hour
+      : { timeZone: plot.zone, hour: "2-digit", minute: "2-digit", hour12: false, ...(plot.step < 60 && { second: "2-digit" }) };
     if (long) Object.assign(options, { weekday: "short", day: "numeric", month: "short" });
     return new Intl.DateTimeFormat("en-GB", options).format(new Date(seconds * 1000));
   }
