@@ -8,14 +8,16 @@ from capacity.engine.answer import NoAnswer
 from capacity.engine.forecast import condition, fit
 from capacity.engine.grid import Floats, Ints
 from capacity.engine.queueing.service import service_measured
-from capacity.engine.sizing.broken import Server, broken_table
+from capacity.engine.sizing.broken import Server
 from capacity.engine.sizing.loop import Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import DAYS, Bands, paths_pooled
+from capacity.engine.sizing.paths import DAYS, LEARNED, Bands, paths_from_bands, paths_pooled
 from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor
 from capacity.engine.sizing.replicas import Promise
+from capacity.engine.sizing.tables import minute_table
 
 STEP_SECONDS, STEPS_PER_HOUR = 300.0, 12
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
+TABLE_MINUTES = 60  # a minute in a hundred matters
 TOP_RATIO = 1.05  # the table reaches a little beyond the courses
 MOST_CV = 3.0  # the yardstick's own arrivals are no burstier (its README)
 
@@ -47,25 +49,32 @@ def trial_of(past: Past) -> tuple[Trial, float]:
     rng = np.random.default_rng(0)
     counts = past.load[past.load.size % STEPS_PER_HOUR :]
     start = past.start_epoch + (past.load.size - counts.size) * STEP_SECONDS
-    rates = paths_pooled(bands_of(counts, start=start), counts=counts[-DAYS * 288 :], step_seconds=STEP_SECONDS, rng=rng)
+    bands, *past_bands = bands_of(counts, start=start)
+    known = counts[-(DAYS + LEARNED + 1) * 288 :]
+    rates = paths_pooled(bands, counts=known, step_seconds=STEP_SECONDS, rng=rng, past_bands=past_bands)
     if isinstance(rates, NoAnswer):
         raise LookupError(rates.sentence())
     server = Server(service_measured(past.service_s), past.slots, min(past.arrival_cv, MOST_CV) ** 2)
-    top = max(float(rates.max()), float(counts[-DAYS * 288 :].max()) / STEP_SECONDS) * TOP_RATIO
-    table = broken_table(top, server=server, promise=Promise(past.slo_q, past.slo_s, kind="wait"), rng=rng)
     hours = counts.reshape(-1, STEPS_PER_HOUR).max(axis=1)[-DAYS * 24 :] / STEP_SECONDS
-    foreseen = rates.reshape(len(rates), 24, 60).max(axis=2).ravel()
-    price = max(minute_price_default(table, rates=known) for known in (hours, foreseen[::4]))
+    promise = Promise(past.slo_q, past.slo_s, kind="wait")
+    table = minute_table(max(rates.max(), hours.max()) * TOP_RATIO, server=server, promise=promise, rng=rng, minutes=TABLE_MINUTES)
+    foreseen = None if bands is None else paths_from_bands(bands, counts=known, step_seconds=STEP_SECONDS, rng=rng)
+    if foreseen is not None and not isinstance(foreseen, NoAnswer):
+        hours = foreseen.reshape(-1, 60).max(axis=1)
+    price = minute_price_default(table, rates=hours)
     return Trial(demand_noisy(rates, burstiness=server.burstiness, rng=rng), server, table), price
 
 
-def bands_of(counts: Floats, *, start: float) -> Bands | None:
-    """The product's forecast of the hours, None where it refuses."""
+def bands_of(counts: Floats, *, start: float) -> list[Bands | None]:
+    """The product's forecast of the hours to come, then of past midnights, yesterday's first; None where it refuses."""
     hours = counts.reshape(-1, STEPS_PER_HOUR).sum(axis=1)
     kept = hours[-DAYS * 24 :]
     begin = start + (hours.size - kept.size) * 3600.0
     fitted = fit(kept, start_seconds=begin, step_seconds=3600.0, horizon=24)
     if isinstance(fitted, NoAnswer):
-        return None
-    found = condition(fitted, kept, start_seconds=begin, levels=LEVELS)
-    return None if isinstance(found, NoAnswer) else Bands(np.array(LEVELS), found.quantiles / 3600.0)
+        return [None]
+    found: list[Bands | None] = []
+    for known in (kept[: kept.size - 24 * day] for day in range(min(LEARNED, kept.size // 24 - 2) + 1)):
+        said = condition(fitted, known, start_seconds=begin, levels=LEVELS)
+        found.append(None if isinstance(said, NoAnswer) else Bands(np.array(LEVELS), said.quantiles / 3600.0))
+    return found
