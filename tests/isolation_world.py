@@ -10,7 +10,22 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from capacity.models import CurrencyRate, DeploymentStatus, Price, Verdict
+from capacity.models import (
+    CurrencyRate,
+    DeploymentStatus,
+    ForecastRun,
+    PlannedEvent,
+    PlanRun,
+    PlanSettings,
+    Price,
+    SaturationRun,
+    Scenario,
+    SupplyOrder,
+    Verdict,
+)
+from capacity.models import (
+    Scope as Subject,
+)
 from monitoring.access import audit, invite_create, key_create, secret_encrypt
 from monitoring.models import (
     AcceleratorProcess,
@@ -125,8 +140,22 @@ class World:
         )
         told["price"] = price.pk
         ids = {"team": team.pk, "deployment": deployment.pk, "accelerator": gpu.pk, "node": node.pk, "event": event.pk, "agent": agent.pk}
+        told |= self.plans_of(word, first, deployment)
         membership = Membership.objects.get(team=team, role=Role.VIEWER)
         return Side(team, ids | told | {"membership": membership.pk, "invite": invite.pk, "key": key.pk}, people)
+
+    def plans_of(self, word: str, first: int, deployment: Deployment) -> dict[str, int]:
+        """A forecast, what limits it, what people set, a scenario with its event, and the plans of both."""
+        now = timezone.now()
+        ForecastRun.objects.create(deployment=deployment, quantity="requests_per_second", horizon="day", refusal=f"{word}-refusal")
+        SaturationRun.objects.create(deployment=deployment, window_start=now, window_end=now, sentence=f"{word}-sentence")
+        PlanSettings.objects.create(deployment=deployment, slots=first, set_by=f"{word}-setter")
+        scenario = Scenario.objects.create(pk=first + 40, name=f"{word}-scenario", deployment=deployment)
+        event = PlannedEvent.objects.create(pk=first + 41, deployment=deployment, name=f"{word}-launch", start_at=now, factor=2)
+        PlannedEvent.objects.create(pk=first + 42, scenario=scenario, name=f"{word}-customer", start_at=now, factor=2)
+        PlanRun.objects.create(pk=first + 43, deployment=deployment, refusal=f"{word}-unplanned")
+        PlanRun.objects.create(pk=first + 44, scenario=scenario, refusal=f"{word}-unplanned")
+        return {"scenario": scenario.pk, "planned_event": event.pk}
 
     def alerts_of(self, word: str, first: int, deployment: Deployment) -> dict[str, int]:
         """An alert with what it went through, its rule, a silence, a channel and what that was told."""
@@ -173,7 +202,22 @@ class World:
         make_deployment(f"{INSTALL}-unassigned", pk=INSTALL_IDS + 5, cluster=self.cluster)
         self.install_alerts(team)
         rate = CurrencyRate.objects.create(currency="EUR", into="CHF", rate=1, valid_from=timezone.now().date())
-        return {"rate": rate.pk, "source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
+        self.install_plans()
+        order = SupplyOrder.objects.create(
+            cluster=self.cluster, accelerator_model="H200", accelerators=8
+        )  # seen by who has something there
+        return {"supply_order": order.pk, "rate": rate.pk, "source": source.pk, "import": run.pk, "rule": rule.pk, "allowed": allowed.pk}
+
+    def install_plans(self) -> None:
+        """About more than one team: a group of both, a cluster that both share, and hardware where neither has anything."""
+        elsewhere = make_cluster(f"{INSTALL}-cluster")
+        SupplyOrder.objects.create(cluster=elsewhere, accelerator_model="H200", accelerators=8, note=f"{INSTALL}-order")
+        group = Scenario.objects.create(pk=INSTALL_IDS + 10, name=f"{INSTALL}-group", scope=Subject.GROUP)
+        group.members.set([self.own.ids["deployment"], self.rival.ids["deployment"]])
+        whole = Scenario.objects.create(pk=INSTALL_IDS + 11, name=f"{INSTALL}-whole", scope=Subject.CLUSTER, cluster=self.cluster)
+        for scenario in (group, whole):
+            PlannedEvent.objects.create(scenario=scenario, name=f"{INSTALL}-launch", start_at=timezone.now(), factor=2)
+            PlanRun.objects.create(pk=scenario.pk + 10, scenario=scenario, refusal=f"{INSTALL}-unplanned")
 
     def install_alerts(self, team: Team) -> None:
         """What is of no team, and what the install's own channel was told of a team's alert."""

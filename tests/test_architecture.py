@@ -63,7 +63,11 @@ ROOMS: dict[str, set[str]] = {
     "monitoring.tasks": set(M_ALL),
     "capacity.engine": set(),
     "capacity.models": {"monitoring.models"},
-    "capacity.analysis": {"capacity.engine", "capacity.models", "monitoring.catalog", "monitoring.models", "monitoring.series"},
+    "capacity.analysis": {
+        *("capacity.engine", "capacity.models", "monitoring.catalog", "monitoring.models", "monitoring.series"),
+        "monitoring.alerts",  # findings are raised, alerts enriched
+    },
+    "capacity.exports": {"capacity.analysis"},  # a plan as the files others read: HPA, KEDA, JSON
     "capacity.demo": {
         "capacity.engine",
         "capacity.models",
@@ -71,11 +75,17 @@ ROOMS: dict[str, set[str]] = {
         *(M_ALL - {"monitoring.slots", "monitoring.agents", "monitoring.alerts"}),
     },
     "capacity.dashboards": {
-        *("capacity.engine", "capacity.models", "capacity.analysis", "capacity.demo"),
+        *("capacity.engine", "capacity.models", "capacity.analysis", "capacity.demo", "capacity.exports"),
         *("monitoring.access", "monitoring.alerts", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
     },
     "capacity.api": {
-        *("capacity.engine", "capacity.models", "capacity.analysis", "monitoring.api"),  # monitoring.api: one shape of errors for both APIs
+        *(
+            "capacity.engine",
+            "capacity.models",
+            "capacity.analysis",
+            "capacity.exports",
+            "monitoring.api",
+        ),  # monitoring.api: one shape of errors for both APIs
         *("monitoring.access", "monitoring.alerts", "monitoring.catalog", "monitoring.models", "monitoring.series", "monitoring.sources"),
     },
     "capacity.tasks": {"capacity.models", "capacity.analysis", "capacity.demo", "monitoring.models", "monitoring.slots"},

@@ -117,6 +117,10 @@ PAGES: dict[str, dict[str, str]] = {
     "prices/<int:pk>/end/": {"post": ADMIN},
     "exchange-rates/": {"post": ADMIN},
     "exchange-rates/<int:pk>/remove/": {"post": ADMIN},
+    "supply/": {"get": KNOWN},
+    "supply/orders/new/": {"get": ADMIN, "post": ADMIN},
+    "supply/orders/<int:pk>/": {"get": ADMIN, "post": ADMIN},
+    r"^supply/orders/(?P<pk>[0-9]+)/(?P<verb>arrive|cancel)/$": {"post": ADMIN},
     "sources/": {"get": ADMIN},
     "sources/new/": {"get": ADMIN, "post": ADMIN},
     "sources/allowed/<int:pk>/remove/": {"post": ADMIN},
@@ -128,6 +132,30 @@ PAGES: dict[str, dict[str, str]] = {
     "sources/<int:pk>/delete/": {"get": ADMIN, "post": ADMIN},
     "sources/<int:pk>/import/": {"post": ADMIN},
     r"^imports/(?P<pk>[0-9]+)/(?P<verb>pause|resume|retry)/$": {"post": ADMIN},
+    "plans/": {"get": KNOWN},
+    "plans.csv": {"get": KNOWN},
+    "plans/<int:pk>/": {"get": OWN},
+    "plans/<int:pk>/<slug:slug>.csv": {"get": OWN},
+    "plans/<int:pk>/<slug:slug>/table/": {"get": OWN},
+    "plans/<int:pk>/make/": {"post": EDIT},
+    "plans/<int:pk>/making/": {"get": PART},
+    "plans/<int:pk>/compare/": {"get": OWN},
+    r"^plans/(?P<pk>[0-9]+)/autoscaler/(?P<kind>hpa|keda|json)/$": {"get": OWN},
+    "plans/<int:pk>/events/": {"get": OWN, "post": EDIT},
+    "plans/<int:pk>/try/": {"post": OWN},
+    "plans/<int:pk>/settings/": {"get": EDIT, "post": EDIT},
+    "plans/<int:pk>/scenarios/": {"post": EDIT},
+    "planned-events/<int:pk>/": {"get": EDIT, "post": EDIT},
+    "planned-events/<int:pk>/move/": {"post": EDIT},
+    "planned-events/<int:pk>/remove/": {"post": EDIT},
+    "scenarios/new/": {"get": SOME_EDITOR, "post": SOME_EDITOR},
+    "scenarios/<int:pk>/": {"get": OWN, "post": EDIT},
+    "scenarios/<int:pk>/events/": {"get": OWN, "post": EDIT},
+    "scenarios/<int:pk>/make/": {"post": EDIT},
+    "scenarios/<int:pk>/making/": {"get": PART},
+    "scenarios/<int:pk>/clone/": {"post": EDIT},
+    r"^scenarios/(?P<pk>[0-9]+)/(?P<verb>choose|unchoose)/$": {"post": EDIT},
+    "scenarios/<int:pk>/delete/": {"post": EDIT},
     "deployments/hidden/": {"get": KNOWN},
     "deployments/<int:pk>/edit/": {"get": EDIT, "post": EDIT},
     r"^deployments/(?P<pk>[0-9]+)/(?P<verb>archive|ignore|restore)/$": {"post": EDIT},
@@ -153,6 +181,7 @@ PAGES: dict[str, dict[str, str]] = {
 
 # For the API: reading as above; what changes something needs besides a session or a key that may change.
 PERSON = " by a person"  # no key may do it
+ASKS = " asking"  # with a body, but it changes nothing: a key that reads may
 PUSH = "push"  # ingest keys only, and no session
 API: dict[str, dict[str, str]] = {
     "api/v1/ingest": {"post": PUSH},
@@ -204,7 +233,29 @@ API: dict[str, dict[str, str]] = {
     "api/v1/nodes/<int:pk>/series": {"get": OWN},
     "api/v1/deployments/<int:pk>/price": {"get": OWN},
     "api/v1/nodes/<int:pk>/price": {"get": OWN},
+    "api/v1/deployments/<int:pk>/forecasts": {"get": OWN},
+    "api/v1/deployments/<int:pk>/saturation": {"get": OWN},
+    "api/v1/deployments/<int:pk>/plan": {"get": OWN, "post": EDIT},
+    "api/v1/deployments/<int:pk>/plan/what-if": {"post": OWN + ASKS},
+    "api/v1/deployments/<int:pk>/plan/export": {"get": ABSENT},
+    "api/v1/deployments/<int:pk>/fit": {"get": OWN, "post": OWN + ASKS},
+    "api/v1/deployments/<int:pk>/plan-settings": {"get": OWN, "patch": EDIT},
+    "api/v1/plans": {"get": KNOWN},
+    "api/v1/scenarios": {"get": KNOWN, "post": KNOWN},
+    "api/v1/scenarios/compare": {"get": KNOWN},
+    "api/v1/scenarios/<int:pk>": {"get": OWN, "patch": EDIT, "delete": EDIT},
+    "api/v1/scenarios/<int:pk>/clone": {"post": EDIT},
+    "api/v1/scenarios/<int:pk>/choose": {"post": EDIT, "delete": EDIT},
+    "api/v1/scenarios/<int:pk>/plan": {"get": OWN},
+    "api/v1/planned-events": {"get": KNOWN, "post": KNOWN},
+    "api/v1/planned-events/<int:pk>": {"get": OWN, "patch": EDIT, "delete": EDIT},
+    "api/v1/supply": {"get": KNOWN},
+    "api/v1/supply-orders": {"get": KNOWN, "post": ADMIN},
+    "api/v1/supply-orders/<int:pk>": {"get": KNOWN, "patch": ADMIN, "delete": ADMIN},
+    "api/v1/supply-orders/<int:pk>/arrive": {"post": ADMIN},
+    "api/v1/supply-orders/<int:pk>/cancel": {"post": ADMIN},
     "api/v1/prices": {"get": KNOWN, "post": ADMIN},
+    "api/v1/prices/yaml": {"get": KNOWN, "post": ADMIN},
     "api/v1/prices/<int:pk>": {"get": OWN, "patch": ADMIN},
     "api/v1/prices/<int:pk>/end": {"post": ADMIN},
     "api/v1/exchange-rates": {"get": KNOWN, "post": ADMIN},
@@ -251,6 +302,11 @@ THINGS = {
     "events": "event",
     "prices": "price",
     "exchange-rates": "rate",
+    "plans": "deployment",
+    "scenarios": "scenario",
+    "planned-events": "planned_event",
+    "supply": "supply_order",
+    "supply-orders": "supply_order",
     "sources": "source",
     "imports": "import",
     "rules": "rule",
@@ -262,7 +318,7 @@ THINGS = {
     "channels": "channel",
     "deliveries": "delivery",
 }
-WORDS = {"way": "up", "verb": "pause", "uidb36": "1", "key": "no-such-key", "token": "no-such-token"}
+WORDS = {"kind": "json", "way": "up", "verb": "pause", "uidb36": "1", "key": "no-such-key", "token": "no-such-token"}
 
 
 def routes() -> dict[str, URLPattern]:
@@ -279,12 +335,14 @@ def routes() -> dict[str, URLPattern]:
 def path_of(route: str, world: World) -> str:
     """A real path of the route, with the ids of what team "own" has."""
     words = dict(WORDS)
-    words["verb"] = "archive" if route.startswith("^deployments") else "off" if route.startswith("^alerts") else words["verb"]
+    verbs = {"^deployments": "archive", "^alerts": "off", "^supply": "arrive"}
+    words["verb"] = next((verb for start, verb in verbs.items() if route.startswith(start)), words["verb"])
     plain = re.sub(r"^(api/v1/|\^)", "", route.replace("alerts/rules", "alert-rules"))
     first = re.sub(r"^alerts/(?=channels|silences|deliveries)", "", plain).split("/")[0]
     thing = "allowed" if "sources/allowed" in route else THINGS.get(first, "")
     words["pk"] = str(world.ids.get(thing, ""))
-    words["slug"] = {"deployment": "traffic", "accelerator": "activity"}.get(thing, "cpu")
+    words["verb"] = "choose" if route.startswith("^scenarios") else words["verb"]
+    words["slug"] = "demand" if route.startswith("plans") else {"deployment": "traffic", "accelerator": "activity"}.get(thing, "cpu")
     path = re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda match: words[match[1]], route)
     path = re.sub(r"<\w+:(\w+)>", lambda match: words[match[1]], path)
     return "/" + path.replace("^", "").replace("$", "")
@@ -300,7 +358,7 @@ def expected(who: str, role: str, *, method: str, api: bool) -> set[int]:
         return {401} if api else {302}
     if role in KEYS:
         return expected_of_key(who, role, method=method)
-    return expected_of_person(who.removesuffix(PERSON), role)
+    return expected_of_person(who.removesuffix(PERSON).removesuffix(ASKS), role)
 
 
 def expected_of_person(who: str, role: str) -> set[int]:
@@ -320,7 +378,8 @@ def expected_of_person(who: str, role: str) -> set[int]:
 
 
 def expected_of_key(who: str, role: str, *, method: str) -> set[int]:
-    if role == "ingest key" or who.endswith(PERSON) or (method not in SAFE and " ro " in role):
+    asks = method in SAFE or who.endswith(ASKS)
+    if role == "ingest key" or who.endswith(PERSON) or (not asks and " ro " in role):
         return {403}
     person = {
         "foreign ro key": "foreign viewer",
@@ -330,7 +389,7 @@ def expected_of_key(who: str, role: str, *, method: str) -> set[int]:
         "install ro key": "own viewer",
         "install rw key": "root",
     }[role]
-    return expected_of_person(who, person)
+    return expected_of_person(who.removesuffix(ASKS), person)
 
 
 def expected_of_push(role: str) -> set[int]:
@@ -423,6 +482,7 @@ def test_lists_hold_exactly_the_own_rows(knocks: World, role: str) -> None:
 OWNED = {
     *("Deployment", "Version", "Replica", "Placement", "Event", "Slo", "Node", "Accelerator"),
     *("Agent", "AgentGap", "AcceleratorProcess"),
+    *("Scenario", "PlannedEvent", "PlanRun", "PlanSettings", "ForecastRun", "SaturationRun", "SupplyOrder"),
     *("Alert", "AlertTransition", "Rule", "Silence", "Channel", "Notification", "AddressOff"),
     *("Team", "Membership", "Invite", "Key", "TeamRule", "Source", "ImportRun", "ImportChunk", "AuditEvent", "DeploymentStatus"),
 }
@@ -441,7 +501,10 @@ READS = {
     "select_related",
 }
 # Reads that hang on a row the view has already taken through access.
-HANGS_ON = {"alert", "channel", "deployment", "deployment__in", "replica__deployment", "replica__deployment__in", "team", "source"}
+HANGS_ON = {
+    *("alert", "channel", "deployment", "deployment__in", "replica__deployment", "replica__deployment__in", "team", "source"),
+    *("scenario", "scenario__in", "cluster__in"),
+}
 # file:function -> why this read needs no scope. Each was looked at.
 EXCUSED: dict[str, str] = {
     "api/people.py:validate_name": "a team's name is unique over all teams",
@@ -459,6 +522,11 @@ EXCUSED: dict[str, str] = {
     "dashboards/health.py:health_load": "how far sources and our own loops are, which Status shows to everybody",
     "dashboards/imports.py:retry": "locks the source of a run taken by import_get",
     "dashboards/keys.py:key_rotate": "an update of the key taken by key_get",
+    "api/supply.py:order_admin_get": "orders of all clusters, for admins of the install only",
+    "dashboards/supply.py:order": "the same on the page",
+    "dashboards/supply.py:order_end": "the same on the page",
+    "dashboards/deployment.py:standing": "the deployment taken by deployment_get, with what hangs on it",
+    "dashboards/undo.py:scenario_allowed": "members named by a signed token, only to ask whether one may change all of them",
     "dashboards/sources.py:page_facts": "a count on the page of a source, for admins only",
     "dashboards/sources.py:source_delete": "a count on the page of a source, for admins only",
     "dashboards/status.py:agents_load": "counts of agents, nothing of a team",

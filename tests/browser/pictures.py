@@ -10,10 +10,11 @@ from playwright.sync_api import Browser
 
 from monitoring.models import Deployment
 from tests.browser.alerts_stage import alerts_make
+from tests.browser.plans_stage import plans_make
 from tests.browser.site import PUBLIC, Watch, admin_make, demo_freshen, demo_make, page_addresses, session_of, signed_in, site_serve
 
 FORMS = {"wide": (1440, 900, "light"), "phone": (390, 844, "light"), "dark": (1440, 900, "dark"), "print": (720, 1000, "dark")}
-PAPER = ("fleet", "deployment-chat-70b")  # also as printed, by a reader in the dark theme
+PAPER = ("fleet", "deployment-chat-70b", "plan")  # also as printed, by a reader in the dark theme
 EMPTY = {
     "empty-fleet": "/",
     "empty-accelerators": "/accelerators/",
@@ -23,6 +24,7 @@ EMPTY = {
     "empty-teams": "/teams/",
     "empty-keys": "/keys/",
     "empty-agents": "/agents/",
+    "empty-plans": "/plans/",
     "empty-alerts": "/alerts/",
     "empty-channels": "/alerts/channels/",
 }
@@ -39,6 +41,7 @@ def test_every_page_has_its_pictures(browser: Browser) -> None:
     with site_serve() as address:
         shoot(browser, address, EMPTY, session=session, watch=watch)
         demo_make(days=int(os.environ.get("HEADROOM_SHOTS_DAYS", "28")))
+        plans_make()
         shoot(browser, address, PUBLIC, session="", watch=watch)
         alerts = alerts_make(*(Deployment.objects.get(name=name) for name in ALERTING))
         for name, path in (page_addresses() | alerts).items():

@@ -1,7 +1,7 @@
 """A whole Headroom in this process for the browser: demo fleet, an admin, a web server, and a watch over what a page complains of."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,9 +15,10 @@ from django.test.testcases import LiveServerThread
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
+from capacity.analysis.saturation import saturation_round
 from capacity.analysis.status import status_update
 from capacity.demo import demo_live, demo_load, demo_remove
-from capacity.models import Price, prices_ship
+from capacity.models import Price, Scenario, Scope, prices_ship
 from monitoring.models import Accelerator, Agent, Deployment, Node, Team, User
 from monitoring.rollups import rollups_fill
 from tests.telemetry import store_clear
@@ -26,6 +27,7 @@ CHROMIUM = os.environ.get("HEADROOM_CHROMIUM", "/usr/bin/chromium")
 LAUNCH = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
 EMAIL, PASSWORD = "admin@example.com", "correct horse battery staple"
 GRAVE = ("serious", "critical")
+COLOUR_RULES = ("color-contrast", "link-in-text-block")  # what can differ between light and dark
 # What a browser says although nothing is wrong with the page.
 HARMLESS = (
     "Failed to load resource: the server responded with a status of 404",
@@ -75,13 +77,15 @@ def demo_make(*, days: int, now: datetime | None = None) -> None:
     demo_load(now=now, days=days)
     prices_ship(now=now)
     rollups_fill(now=now)
+    saturation_round(now=now)
     status_update(now=now)
 
 
 def demo_freshen() -> None:
-    """As the beat would: the minutes since it was loaded, and the status."""
+    """As the beat would: the minutes since it was loaded, what limits whom, and the status."""
     now = timezone.now()
     demo_live(now=now)
+    saturation_round(now=now)
     status_update(now=now)
 
 
@@ -104,9 +108,20 @@ def signed_in(context: BrowserContext, address: str, *, session: str) -> Browser
     return context
 
 
-def axe_grave(page: Page) -> list[str]:
-    """Violations that axe calls serious or critical, one line each."""
-    found = Axe().run(page).response["violations"]
+def axe_grave_in_both(page: Page, address: str) -> list[str]:
+    """Of a page by its address, light and then dark, which changes colours only. For a context that follows the system's theme."""
+    page.emulate_media(color_scheme="light")
+    page.goto(address)
+    light = axe_grave(page)
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    return light + [f"dark: {each}" for each in axe_grave(page, rules=COLOUR_RULES)]
+
+
+def axe_grave(page: Page, *, rules: Sequence[str] = ()) -> list[str]:
+    """Violations that axe calls serious or critical, one line each; of all rules or only of these."""
+    options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else None
+    found = Axe().run(page, options=options).response["violations"]
     return [f"{each['id']} ({each['impact']}): {each['nodes'][0]['html'][:160]}" for each in found if each["impact"] in GRAVE]
 
 
@@ -118,9 +133,13 @@ def page_addresses() -> dict[str, str]:
         "accelerators": "/accelerators/",
         "setup": "/setup/",
         "retention": "/setup/retention/",
+        "plans": "/plans/",
+        "plan-group-new": "/scenarios/new/",
         "prices": "/prices/",
         "prices-list": "/prices/?show=list",
         "price-new": "/prices/new/?type=c7i.8xlarge",
+        "supply": "/supply/",
+        "supply-order": "/supply/orders/new/",
         "sources": "/sources/",
         "source-new": "/sources/new/",
         "teams": "/teams/",
@@ -139,6 +158,7 @@ def page_addresses() -> dict[str, str]:
         pages["deployment-open"] = f"/deployments/{row.pk}/?open=queue,power,skew"
         pages["deployment-28d"] = f"/deployments/{row.pk}/?from=now-28d&to=now"
         pages["slo"] = f"/deployments/{row.pk}/slo/"
+        pages |= plan_addresses(row)
         pages["deployment-edit"] = f"/deployments/{row.pk}/edit/"
     if accelerator := Accelerator.objects.filter(placements__isnull=False).first():
         pages["accelerator"] = f"/accelerators/{accelerator.pk}/"
@@ -151,6 +171,25 @@ def page_addresses() -> dict[str, str]:
         pages["node-late"] = f"/nodes/{agent.node_id}/?from=now-7d&to=now"
     if team := Team.objects.first():
         pages["team"] = f"/teams/{team.pk}/"
+    return pages
+
+
+def plan_addresses(row: Deployment) -> dict[str, str]:
+    """The pages of its plan, whether one was made or not; those of what was saved, where it was."""
+    home = f"/plans/{row.pk}/"
+    pages = {
+        "plan": home,
+        "plan-what-if": f"{home}?growth=20&horizon=30",
+        "plan-events": f"{home}events/",
+        "plan-settings": f"{home}settings/",
+    }
+    pages["plan-compare"] = f"{home}compare/"
+    if scenario := Scenario.objects.filter(deployment=row).first():
+        pages["plan-scenario"] = f"{home}?scenario={scenario.pk}"
+    if group := Scenario.objects.filter(scope=Scope.GROUP).first():
+        pages["plan-group"] = f"/scenarios/{group.pk}/"
+    if other := Deployment.objects.filter(name="fraud-score").first():
+        pages["plan-other"] = f"/plans/{other.pk}/"
     return pages
 
 

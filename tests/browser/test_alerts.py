@@ -15,7 +15,7 @@ from monitoring.catalog.records import Entity
 from monitoring.ingest import Rows, rows_ingest
 from monitoring.models import AllowedAddress, Channel, Deployment
 from tests.browser.alerts_stage import alerts_make
-from tests.browser.site import Watch, admin_make, axe_grave, session_of, signed_in, site_serve
+from tests.browser.site import Watch, admin_make, axe_grave_in_both, session_of, signed_in, site_serve
 from tests.channels import FakeSlack, slack_receiver
 from tests.factories import make_deployment
 from tests.servers.loopback import serving
@@ -164,13 +164,10 @@ def test_each_way_it_can_be_wrong_has_its_own_sentence(site: str, admin: Page) -
     assert not Channel.objects.exists()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_pages_of_alerts_are_clean_for_axe(site: str, admin: Page, theme: str) -> None:
+def test_the_pages_of_alerts_are_clean_for_axe(site: str, admin: Page) -> None:
     pages = alerts_make(make_deployment("chat-70b"), make_deployment("asr"), make_deployment("tts"))
-    admin.context.add_cookies([{"name": "theme", "value": theme, "url": site}])
     found = {}
     for path in pages.values():
-        admin.goto(site + path)
-        if grave := axe_grave(admin):
+        if grave := axe_grave_in_both(admin, site + path):
             found[path] = grave
     assert found == {}

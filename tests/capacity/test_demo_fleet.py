@@ -10,11 +10,13 @@ from django.core.management.base import CommandError
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
+from capacity.analysis.saturation import limit_now, saturation_judge, saturation_of
 from capacity.analysis.slo import breach_since, slo_minutes
 from capacity.analysis.status import status_update
 from capacity.demo import DemoClash, demo_live, demo_load, demo_remove
 from capacity.demo.fleet import SERVICES
 from capacity.engine.answer import NoAnswer
+from capacity.engine.saturation import Limit
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.catalog.records import Entity, Latency
 from monitoring.models import (
@@ -30,6 +32,7 @@ from monitoring.models import (
     Source,
     Team,
     Version,
+    WorkloadKind,
 )
 from monitoring.rollups import rollups_fill
 from monitoring.series import latency_kinds, latency_totals, latest_load, lines_load, totals_load
@@ -139,6 +142,19 @@ class TestStories:
 
     def test_the_embedding_is_far_too_large(self) -> None:
         assert busy("embed-e5", 7 * DAY) < 0.15
+
+    def test_what_limits_each_reads_as_its_story(self) -> None:
+        rows = list(Deployment.objects.filter(cluster__demo=True, workload_kind=WorkloadKind.SERVING))
+        runs = {run.deployment.name: run for run in saturation_judge(rows, now=NOW)}
+        assert len(runs) == 11  # all but the training job
+        assert {name for name, run in runs.items() if limit_now(run)} == {"chat-70b"}
+        chat = saturation_of(runs["chat-70b"]).now
+        assert chat.limit is Limit.KV_CACHE and Limit.COMPUTE in chat.beside
+        whisper = saturation_of(runs["asr-whisper"])
+        assert whisper.peaks.nothing and whisper.peaks.beside == (Limit.MEMORY_BANDWIDTH,)
+        for name in ("embed-e5", "translate-nllb"):
+            assert runs[name].sentence.startswith("Upstream, little arrives")
+        assert {name for name, run in runs.items() if run.cannot_tell or run.skew_ratio} == set()
 
     def test_nobody_uses_the_translator(self) -> None:
         assert mean("translate-nllb", "requests_per_second", 3 * HOUR) == 0.0
