@@ -142,6 +142,7 @@ class Writing:
     window: str
     part: Part
     averaged: tuple[float, float] | None
+    gained: float | None
 
     @property
     def group(self) -> str:
@@ -169,18 +170,20 @@ def series_query(
     over: Over = Over.NOW,
     part: Part = Part.BUCKETS,
     averaged: tuple[float, float] | None = None,
+    gained: float | None = None,
 ) -> str | None:
     """The query of a series for all label sets of a source; None where the source has no name of it.
 
     selector: typed by people; checked here. window_seconds: of `rate` and of the *_over_time functions.
     averaged: rates are means over so many seconds of rates each so many seconds, both multiples of the second.
+    gained: rates are what a counter gained from one stretch of so many seconds to the next; `rate` where that is unknown.
     The answer is in the unit of the wire: multiply by `series.scale`.
     """
     if series.kind is not Kind.GAUGE and over in (Over.MIN, Over.MAX):
         raise ValueError(f"{series.kind} has no {over} of a window; ask overs_of(series) first")
     if not series_present(series, names_present):
         return None
-    writing = Writing(system, series, names_present, selector_text(selector), duration(window_seconds), part, averaged)
+    writing = Writing(system, series, names_present, selector_text(selector), duration(window_seconds), part, averaged, gained)
     if series.kind is Kind.INFO:
         return info_text(writing, over)
     text = combined(writing, over=flipped(over) if series.complement else over)
@@ -244,9 +247,26 @@ def ranged(writing: Writing, name: str, matchers: str, over: Over, function: str
     """One metric as an instant vector: its rate, its value, or a statistic of its window."""
     text = instant_selector(name, matchers, writing.selector)
     if writing.series.kind in (Kind.COUNTER, Kind.HISTOGRAM):
-        rate = f"rate({text}[{writing.window}])"
-        return rate if writing.averaged is None else rates_mean(rate, *writing.averaged)
+        return rated(writing, text)
     return text if over is Over.NOW else f"{function}_over_time({text}[{writing.window}])"
+
+
+def rated(writing: Writing, selector: str) -> str:
+    rate = f"rate({selector}[{writing.window}])"
+    if writing.averaged is not None:
+        return rates_mean(rate, *writing.averaged)
+    return rate if writing.gained is None else f"({rate_gained(selector, writing.gained)} or {rate})"
+
+
+def rate_gained(selector: str, seconds: float) -> str:
+    """Gains that add up to the counter's own, however late a scrape came.
+
+    Prometheus extrapolates the samples of a window, and where one came seconds late it takes too little of two windows:
+    what was counted meanwhile is lost. A counter that began, was away or began anew has no gain, or one below 0.
+    """
+    stretch = duration(seconds)
+    latest, before = (f"last_over_time({selector}[{stretch}]{shift})" for shift in ("", f" offset {stretch}"))
+    return f"(({latest} - {before}) / {seconds:g} >= 0)"
 
 
 def rates_mean(rate: str, seconds: float, every: float) -> str:

@@ -38,6 +38,7 @@ class Span:
     windows: Mapping[str, float]  # seconds of rate() and the *_over_time functions, by slug of the system
     rollup: bool = False  # ask for mean, least and greatest of each step instead of the value at its end
     averaged: Collection[str] = ()  # systems whose rates are asked each `EVERY_SECONDS` and averaged over the step
+    gained: Collection[str] = ()  # systems whose rates are what their counters gained from step to step
 
     def lead_seconds(self, slug: str) -> float:
         """How much later rates are asked: the middle of their longer window is then the middle of the step."""
@@ -133,6 +134,7 @@ def span_gather(
             over=ask.over,
             part=ask.part,
             averaged=(span.step, EVERY_SECONDS) if ask.system.slug in span.averaged else None,
+            gained=span.step if ask.system.slug in span.gained else None,
         )
         if text is None:
             continue

@@ -22,7 +22,7 @@ from monitoring.sources.layout import Laid, entity_table, histograms_of, replica
 from monitoring.sources.lease import LEASE, Clock, Lease, LeaseLost, lease_token
 from monitoring.sources.poll import laid_store, poll_end, providers_record
 from monitoring.sources.roster import roster_load
-from monitoring.sources.scrapes import is_uneven, rate_window, rate_windows, scrapes_measure
+from monitoring.sources.scrapes import gained_systems, is_uneven, rate_window, rate_windows, scrapes_measure
 from monitoring.sources.states import back_off
 from monitoring.store.records import Written
 
@@ -148,12 +148,13 @@ def spans_of(errand: Errand, *, start: float, end: float, raw: bool) -> Iterator
     """The stretches of a chunk, newest first: its grid points lie in (start, end]."""
     step = float(errand.source.step_seconds) if raw else FIVE_MINUTES
     uneven = [] if raw else [slug for slug, scrape in errand.scrapes.items() if is_uneven(step, scrape_seconds=scrape)]
+    gained = gained_systems(step, scrapes=errand.scrapes) if raw else []
     windows = rate_windows(step, scrapes=errand.scrapes, systems=errand.systems)
     windows |= {slug: rate_window(EVERY_SECONDS, scrape_seconds=errand.scrapes[slug]) for slug in uneven}
     length = step * (RAW_STEPS if raw else round((end - start) / step))
     while end - start >= step:
         first = max(start + step, end - length + step)
-        yield Span(first, end, step, windows, rollup=not raw, averaged=uneven)
+        yield Span(first, end, step, windows, rollup=not raw, averaged=uneven, gained=gained)
         end = first - step
 
 

@@ -24,7 +24,7 @@ from monitoring.sources.identity import Facts
 from monitoring.sources.layout import Laid, entity_table, histograms_of, replica_table, table_rows
 from monitoring.sources.lease import Clock, Lease, LeaseLost, lease_token
 from monitoring.sources.roster import roster_load
-from monitoring.sources.scrapes import own_scrapes, rate_windows, scrapes_measure
+from monitoring.sources.scrapes import gained_systems, own_scrapes, rate_windows, scrapes_measure
 from monitoring.sources.states import Condition, back_off, condition_fields, condition_of
 from monitoring.store.records import Written
 
@@ -131,7 +131,8 @@ def span_after(source: Source, *, systems: Sequence[System], done: float, end: f
     again = min(max(AGAIN_STEPS, math.ceil(2 * slowest / step)), MOST_AGAIN)
     start = done + step if source.watermark is None else done - (again - 1) * step
     windows = rate_windows(step, scrapes=source.scrape_seconds, systems=systems)
-    return Span(start, min(end, done + MOST_STEPS * step), step, windows)
+    gained = gained_systems(step, scrapes=source.scrape_seconds)
+    return Span(start, min(end, done + MOST_STEPS * step), step, windows, gained=gained)
 
 
 def pass_run(

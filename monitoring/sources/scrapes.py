@@ -39,7 +39,7 @@ def rate_window(step_seconds: float, *, scrape_seconds: float) -> float:
     the increments at the edges twice and the others less, which no mean over an hour makes good. Only where a step
     has less than two scrapes is the second needed, or one missed sample would leave a window without a rate.
     """
-    return step_seconds + (1 if step_seconds >= 2 * scrape_seconds else 2) * scrape_seconds
+    return step_seconds + (1 if holds_two(step_seconds, scrape_seconds=scrape_seconds) else 2) * scrape_seconds
 
 
 def rate_windows(step_seconds: float, *, scrapes: Mapping[str, float], systems: Iterable[System]) -> dict[str, float]:
@@ -47,6 +47,15 @@ def rate_windows(step_seconds: float, *, scrapes: Mapping[str, float], systems: 
         system.slug: rate_window(step_seconds, scrape_seconds=scrapes.get(system.slug, min(USUAL_SECONDS, step_seconds)))
         for system in systems
     }
+
+
+def gained_systems(step_seconds: float, *, scrapes: Mapping[str, float]) -> list[str]:
+    """Systems scraped so often that each step has a sample also where one is late: their counters can be subtracted."""
+    return [slug for slug, scrape in scrapes.items() if holds_two(step_seconds, scrape_seconds=scrape)]
+
+
+def holds_two(step_seconds: float, *, scrape_seconds: float) -> bool:
+    return step_seconds >= 2 * scrape_seconds
 
 
 def is_uneven(step_seconds: float, *, scrape_seconds: float) -> bool:

@@ -42,6 +42,12 @@ def test_a_rate_may_be_a_mean_of_rates() -> None:
     assert asked(series, {"a_total"}, window_seconds=300, averaged=(300.0, 60.0)) == expected
 
 
+def test_a_rate_may_be_what_the_counter_gained() -> None:
+    series = Series(target="requests_per_second", kind=Kind.COUNTER, names=("a_total",))
+    gained = "((last_over_time(a_total{}[15s]) - last_over_time(a_total{}[15s] offset 15s)) / 15 >= 0)"
+    assert asked(series, {"a_total"}, window_seconds=20, gained=15.0) == f"sum by ({GROUP}) (({gained} or rate(a_total{{}}[20s])))"
+
+
 def test_a_gauge_is_asked_now_or_over_its_window() -> None:
     series = Series("kv_cache_usage_ratio", ("a",), Kind.GAUGE)
     assert asked(series, {"a"}) == f"max by ({GROUP}) (a{{}})"  # the column folds by the highest
