@@ -10,7 +10,8 @@ from capacity.engine.grid import Floats, Ints
 from capacity.engine.queueing.service import service_measured
 from capacity.engine.sizing.broken import Server
 from capacity.engine.sizing.loop import Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import DAYS, LEARNED, Bands, paths_from_bands, paths_pooled
+from capacity.engine.sizing.opinions import DAYS, Bands
+from capacity.engine.sizing.paths import LEARNED, POOL, POOL_FIXED, paths_pooled
 from capacity.engine.sizing.plan import minute_price_default, plan_fixed, plan_floor
 from capacity.engine.sizing.replicas import Promise
 from capacity.engine.sizing.tables import minute_table
@@ -35,7 +36,7 @@ class Past(Protocol):
 
 
 def plan(past: Past) -> Ints:
-    trial, price = trial_of(past)
+    trial, price = trial_of(past, size=POOL_FIXED)
     return plan_fixed(trial, minute_price=price).floors
 
 
@@ -44,24 +45,20 @@ def floor(past: Past) -> Ints:
     return plan_floor(trial, reactive=Reactive(), minute_price=price).floors
 
 
-def trial_of(past: Past) -> tuple[Trial, float]:
+def trial_of(past: Past, *, size: int = POOL) -> tuple[Trial, float]:
     """Courses of the day to come, and the price of a broken minute."""
     rng = np.random.default_rng(0)
     counts = past.load[past.load.size % STEPS_PER_HOUR :]
     start = past.start_epoch + (past.load.size - counts.size) * STEP_SECONDS
     bands, *past_bands = bands_of(counts, start=start)
     known = counts[-(DAYS + LEARNED + 1) * 288 :]
-    rates = paths_pooled(bands, counts=known, step_seconds=STEP_SECONDS, rng=rng, past_bands=past_bands)
+    rates = paths_pooled(bands, counts=known, step_seconds=STEP_SECONDS, rng=rng, past_bands=past_bands, size=size)
     if isinstance(rates, NoAnswer):
         raise LookupError(rates.sentence())
     server = Server(service_measured(past.service_s), past.slots, min(past.arrival_cv, MOST_CV) ** 2)
-    hours = counts.reshape(-1, STEPS_PER_HOUR).max(axis=1)[-DAYS * 24 :] / STEP_SECONDS
     promise = Promise(past.slo_q, past.slo_s, kind="wait")
-    table = minute_table(max(rates.max(), hours.max()) * TOP_RATIO, server=server, promise=promise, rng=rng, minutes=TABLE_MINUTES)
-    foreseen = None if bands is None else paths_from_bands(bands, counts=known, step_seconds=STEP_SECONDS, rng=rng)
-    if foreseen is not None and not isinstance(foreseen, NoAnswer):
-        hours = foreseen.reshape(-1, 60).max(axis=1)
-    price = minute_price_default(table, rates=hours)
+    table = minute_table(rates.max() * TOP_RATIO, server=server, promise=promise, rng=rng, minutes=TABLE_MINUTES)
+    price = minute_price_default(table, rates=rates.reshape(-1, 60).max(axis=1))
     return Trial(demand_noisy(rates, burstiness=server.burstiness, rng=rng), server, table), price
 
 

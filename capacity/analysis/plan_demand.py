@@ -16,7 +16,7 @@ from capacity.engine.forecast import LEVELS, Event, Forecast, Scenario, conditio
 from capacity.engine.forecast.events import events_apply, events_remove, sunday_factors
 from capacity.engine.forecast.history import season_of
 from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats, grid_times
-from capacity.engine.sizing.paths import Bands
+from capacity.engine.sizing.opinions import Bands
 
 WEEK_DAYS = 7
 HORIZONS = (168, 72, 24)  # hours

@@ -14,7 +14,8 @@ from capacity.engine.forecast import Forecast
 from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS, Floats, Ints
 from capacity.engine.sizing.hold import minute_price, replicas_needed
 from capacity.engine.sizing.loop import Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import Bands, paths_from_bands
+from capacity.engine.sizing.opinions import Bands
+from capacity.engine.sizing.paths import paths_from_bands
 
 HOURS, MONDAY = 24, 4  # days since 1970 less 4 start a week on Mondays
 WEEKDAYS, WEEKEND = (0, 1, 2, 3, 4), (5, 6)

@@ -4,7 +4,7 @@ from capacity.analysis.plan_telemetry import Hours
 from capacity.engine.answer import NoAnswer
 from capacity.engine.forecast import condition, fit
 from capacity.engine.grid import DAY_SECONDS, HOUR_SECONDS
-from capacity.engine.sizing.paths import Bands
+from capacity.engine.sizing.opinions import Bands
 
 
 def past_bands(hours: Hours, *, end: float, days: int) -> tuple[Bands | None, ...]:

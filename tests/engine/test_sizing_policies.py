@@ -8,7 +8,7 @@ from capacity.engine.queueing.replay import replay
 from capacity.engine.queueing.service import service_measured
 from capacity.engine.sizing.broken import Server
 from capacity.engine.sizing.loop import Reactive
-from capacity.engine.sizing.paths import Bands
+from capacity.engine.sizing.opinions import Bands
 from capacity.engine.sizing.policies import DETAILS, PastDays, PolicyReplay, PolicySettings, minutes_of, policies_replay
 from capacity.engine.sizing.replicas import Promise
 from capacity.engine.sizing.tables import minute_table

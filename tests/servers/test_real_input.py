@@ -217,7 +217,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for thread in threads:
             thread.join()
         done = time.time()
-        look_until(lambda: watermark(headroom, source) > max(back, done), seconds=120, what="the poll to catch up")
+        look_until(lambda: watermark(headroom, source) > max(back + 30 + STEP, done), seconds=120, what="the poll to catch up")
         run = headroom.call(f"imports/{run['id']}")
         look_until(lambda: are_made(headroom.call, asked), seconds=240, what="the plans and forecasts")
         yield World(truth, prometheus, headroom, servers, source, finding, run, (away, back), (loaded, done), asked)

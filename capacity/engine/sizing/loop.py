@@ -142,7 +142,7 @@ class Trial:
 
     def fixed(self, replicas: int) -> Course:
         """The course of a day with so many replicas and no autoscaler."""
-        hours = self.demand.hours
-        share = self.table.share(self.demand.rates, replicas=replicas)
-        by_hour = share.reshape(share.shape[0], hours, MINUTES_PER_HOUR).sum(axis=2).mean(axis=0)
-        return Course(replica_hours=np.full(hours, float(replicas)), broken_minutes=by_hour)
+        column = self.table.broken[:, min(replicas, self.table.most)]
+        share = np.where(self.rows >= 0, np.interp(self.rows, np.arange(column.size), column), 0.0)
+        by_hour = share.reshape(share.shape[0], self.demand.hours, MINUTES_PER_HOUR).sum(axis=2).mean(axis=0)
+        return Course(replica_hours=np.full(self.demand.hours, float(replicas)), broken_minutes=by_hour)

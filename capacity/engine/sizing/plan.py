@@ -33,12 +33,12 @@ class Plan:
 def minute_price_default(table: BrokenTable, *, rates: Floats, share: float = 0.01) -> float:
     """Replica-hours of one broken minute such that 1 % of broken minutes weigh as much as 10 % of the usual bill.
 
-    rates: (n,) requests per second, the busiest of each hour of the deployment's past, gaps NaN; the usual bill is what these
-    hours needed. Of the past, not of the day to come: a minute is worth no less because a quiet day is expected.
+    rates: (n,) requests per second, the busiest of each hour of many days or of all courses the day may take, gaps NaN; the usual
+    bill is what these hours need. A minute is worth no less because a quiet day is expected, as long as a busy one is thought of.
     """
     known = rates[np.isfinite(rates)]
     if known.size == 0:
-        raise ValueError("needed at least one hour of the past with a known rate, got none")
+        raise ValueError("needed at least one hour with a known rate, got none")
     needs = [table.needed(float(rate), share=share) for rate in known]
     return BILL_PER_BROKEN * max(float(np.mean(needs)), 1.0) / MINUTES_PER_HOUR
 

@@ -9,7 +9,8 @@ from capacity.engine.answer import NoAnswer
 from capacity.engine.sizing.broken import BrokenTable, Server
 from capacity.engine.sizing.hold import price_of, replicas_needed
 from capacity.engine.sizing.loop import MINUTES_PER_HOUR, Demand, Reactive, Trial, demand_noisy
-from capacity.engine.sizing.paths import DAYS, MIN_DAYS, MINUTES_PER_DAY, Bands, days_of, paths_pooled
+from capacity.engine.sizing.opinions import DAYS, Bands
+from capacity.engine.sizing.paths import MIN_DAYS, MINUTES_PER_DAY, days_of, paths_pooled
 from capacity.engine.sizing.tables import broken_share
 
 Floats = NDArray[np.float64]
