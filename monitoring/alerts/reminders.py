@@ -16,6 +16,7 @@ from monitoring.models import Alert, AlertQuerySet, AlertState, Channel, Edge, N
 
 TOLD = (Edge.FIRE, Edge.FLAPPING, Edge.REPEAT, Edge.ESCALATION)
 BEGUN = (Edge.FIRE, Edge.FLAPPING)
+WORDS = ("summary", "consequence", "first_action", "runbook_url")
 UNSENT = (NotificationState.WAITING, NotificationState.SENDING)
 
 
@@ -79,9 +80,10 @@ def repeat_of(row: Notification, number: int, known: Mapping[str, Any], *, now: 
 
 
 def told_again(row: Notification, channel: int, *, edge: str, number: int, key: str, now: datetime, **more: Any) -> Notification:
-    """The last message with the numbers of now."""
+    """The last message with the words and numbers of now: a finding that stays is raised again with newer ones."""
     alert = row.alert
-    fresh = {"edge": edge, "value": alert.value, "worst_value": alert.worst_value, "at": now.timestamp(), "acknowledged_by": ""}
+    words = {name: getattr(alert, name) for name in WORDS}
+    fresh = words | {"edge": edge, "value": alert.value, "worst_value": alert.worst_value, "at": now.timestamp(), "acknowledged_by": ""}
     stale = ("value_text", "worst_text", "moved", "before")
     content = {name: value for name, value in row.content.items() if name not in stale} | fresh | more
     return Notification(

@@ -10,6 +10,7 @@ from django.db import connection
 
 from monitoring.alerts.evaluate import alerts_evaluate
 from monitoring.alerts.findings import Finding, alert_raise, alert_resolve
+from monitoring.alerts.reminders import reminders_write
 from monitoring.models import Alert, AlertTransition, Channel, Notification, Rule
 from tests.factories import make_deployment, make_team
 from tests.telemetry import NOON
@@ -39,6 +40,14 @@ class TestRaise:
         alert_raise(deployment, RUN_OUT, now=NOON)
         alert_raise(deployment, replace(RUN_OUT, summary="Capacity runs out in 8 days"), now=NOON + HOUR)
         assert Alert.objects.get().summary == "Capacity runs out in 8 days" and len(told()) == 1
+
+    def test_a_reminder_says_the_newest_words(self) -> None:
+        channel = Channel.objects.create(name="ops", kind="webhook")
+        alert_raise(None, RUN_OUT, now=NOON)
+        Notification.objects.update(state="sent", sent_at=NOON)
+        alert_raise(None, replace(RUN_OUT, summary="Capacity runs out in 8 days"), now=NOON + HOUR)
+        reminders_write(now=NOON + timedelta(seconds=max(channel.repeat_critical_seconds, channel.repeat_warning_seconds)))
+        assert [words for _, words in told()] == ["Capacity runs out in 9 days", "Capacity runs out in 8 days"]
 
     def test_other_labels_are_another_alert(self) -> None:
         for name in ("llama", "qwen"):

@@ -69,7 +69,7 @@ def opinion_weekday(days: Floats) -> Opinion:
     shapes = days[1:][weekday == 0] if (weekday == 0).any() else days[1:]
     shapes = np.minimum(shapes / np.maximum(shapes.mean(axis=1, keepdims=True), TINY), MOST_PEAK)
     level = np.minimum(np.exp(logs[-1] + usual[0] + changes - usual[weekday]), MOST_CHANGE * totals.max() + TINY)
-    level = np.repeat(np.sort(level), len(shapes))
+    level = np.repeat(level, len(shapes))
     return Opinion(np.tile(shapes, (changes.size, 1)) * level[:, None], np.ones(level.size))
 
 
