@@ -72,8 +72,8 @@ def totals_of(evidence: Evidence, entity: Entity, ids: list[int], columns: tuple
     """Three queries for any number of columns and rows."""
     time_range = evidence.page.range
     windows = (live_window(evidence), (time_range.start, time_range.end), time_range.before)
-    live, window, before = (means(totals_load(entity, ids, columns, start=start, end=end)) if ids else {} for start, end in windows)
-    return Totals(live, window, before)
+    found = (totals_load(entity, ids, columns, start=start, end=end, means_only=True) if ids else {} for start, end in windows)
+    return Totals(*(means(each) for each in found))
 
 
 def means(totals: Mapping[int, Mapping[str, Summary]]) -> dict[str, float]:

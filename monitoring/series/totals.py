@@ -11,24 +11,24 @@ from monitoring.series.lines import RATIO_OF, Wanted
 from monitoring.series.records import Latest, Summary
 from monitoring.store.copy import columns_fetch
 from monitoring.store.read import Piece, pieces_exact, quads_fetch, totals_fetch
-from monitoring.store.schema import PARTS, RAW, id_column, table_name, value_columns
+from monitoring.store.schema import RAW, id_column, table_name, value_columns
 from monitoring.store.watermarks import watermarks_load
 
 NO_SUMMARY = Summary(np.nan, np.nan, np.nan, 0.0)
 
 
 def totals_load(
-    entity: Entity, ids: Sequence[int], columns: Sequence[str], *, start: datetime, end: datetime
+    entity: Entity, ids: Sequence[int], columns: Sequence[str], *, start: datetime, end: datetime, means_only: bool = False
 ) -> dict[int, dict[str, Summary]]:
     """Mean, least and greatest of each column over the window, exact to a raw step; two queries, however many entities.
 
-    Of a ratio: the quotient of the sums; least and greatest are not known from sums and are NaN.
+    Of a ratio: the quotient of the sums; least and greatest are not known from sums and are NaN, as they are with `means_only`.
     """
     if not len(ids):
         return {}
     wanted = Wanted(entity, tuple(columns))
     pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load())
-    got = totals_fetch(entity, ids, wanted.stored(), pieces)
+    got = totals_fetch(entity, ids, wanted.stored(), pieces, means_only=means_only)
     rows = {number: row for row, number in enumerate(got["id"].tolist())}
     found = {name: summaries_of(wanted, name, got) for name in columns}
     return {int(number): {name: own[rows[number]] if number in rows else NO_SUMMARY for name, own in found.items()} for number in ids}
@@ -36,13 +36,15 @@ def totals_load(
 
 def summaries_of(wanted: Wanted, name: str, got: dict[str, Floats]) -> list[Summary]:
     """One a row; of a column its own, of a ratio the quotient of the means."""
-    count, total, low, high = (got[f"{wanted.parts(name)[0]}_{kind}"].astype(np.float64) for kind in PARTS)
+    count, total = (got[f"{wanted.parts(name)[0]}_{kind}"].astype(np.float64) for kind in ("count", "sum"))
+    unknown = np.full(len(count), np.nan)
+    low, high = (got.get(f"{wanted.parts(name)[0]}_{kind}", unknown).astype(np.float64) for kind in ("min", "max"))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / count
         if name in RATIO_OF:
             below_count, below = (got[f"{wanted.parts(name)[1]}_{kind}"].astype(np.float64) for kind in ("count", "sum"))
             mean, count = mean / (below / below_count), np.where(below > 0, np.minimum(count, below_count), 0.0)
-            low = high = np.full(len(mean), np.nan)
+            low = high = unknown
     rows = zip(mean.tolist(), low.tolist(), high.tolist(), count.tolist(), strict=True)
     return [Summary(*row) if row[3] > 0 else NO_SUMMARY for row in rows]
 

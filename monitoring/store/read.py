@@ -246,39 +246,49 @@ def latency_fetch(
     return histograms_fetch(query)
 
 
-def totals_fetch(entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece]) -> dict[str, NDArray[Any]]:
+def totals_fetch(
+    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], *, means_only: bool = False
+) -> dict[str, NDArray[Any]]:
     """Per entity and column: samples, their sum, least and greatest over all pieces, added up inside the database.
 
     Versions of a deployment live side by side: their sums add, their counts only up to the instants that there were.
+    means_only: samples and sums; of many columns half the time is to plan what else is asked.
     """
     rows = quads_sql(entity, ids, columns, pieces, None)
-    raw = "level = 0"
-    filled = ", ".join(
-        f"CASE WHEN {raw} THEN ({name}_sum IS NOT NULL)::int::real ELSE {name}_count END AS {name}_count, {name}_sum,"
-        f" CASE WHEN {raw} THEN {name}_sum ELSE {name}_min END AS {name}_min,"
-        f" CASE WHEN {raw} THEN {name}_sum ELSE {name}_max END AS {name}_max"
-        for name in columns
-    )
+    asked = PARTS[:2] if means_only else PARTS
+    filled = ", ".join(filled_sql(name, part) for name in columns for part in asked)
     query = f"SELECT id, level, time, {filled} FROM ({rows}) AS rows"
     if versioned(entity):
-        folds = ", ".join(version_fold_sql(name, fold_of(entity, name)) for name in columns)
+        folds = ", ".join(version_fold_sql(name, fold_of(entity, name), asked) for name in columns)
         query = f"SELECT id, level, time, {folds} FROM ({query}) AS filled GROUP BY id, level, time"
-    sums = ", ".join(", ".join(f"{kind}({name}_{part})::real AS {name}_{part}" for kind, part in PART_FOLDS) for name in columns)
-    kinds = {"id": "integer"} | {f"{name}_{part}": "real" for name in columns for part in PARTS}
+    sums = ", ".join(f"{kind}({name}_{part})::real AS {name}_{part}" for name in columns for kind, part in PART_FOLDS if part in asked)
+    kinds = {"id": "integer"} | {f"{name}_{part}": "real" for name in columns for part in asked}
     return columns_fetch(f"SELECT id, {sums} FROM ({query}) AS folded GROUP BY id", kinds)
+
+
+def filled_sql(name: str, part: str) -> str:
+    """A raw value stands in `sum` alone, see `quad_columns`."""
+    raw = f"({name}_sum IS NOT NULL)::int::real" if part == "count" else f"{name}_sum"
+    return f"{name}_sum" if part == "sum" else f"CASE WHEN level = 0 THEN {raw} ELSE {name}_{part} END AS {name}_{part}"
 
 
 def fold_of(entity: Entity, name: str) -> Fold:
     return next(column.fold for column in COLUMNS[entity] if column.name == name)
 
 
-def version_fold_sql(name: str, fold: Fold) -> str:
+def version_fold_sql(name: str, fold: Fold, parts: Sequence[str]) -> str:
     """How the rows of several versions at one instant become one: side by side, or of a ratio the fullest."""
     if fold is Fold.MAX:
-        fullest = f"max({name}_sum / NULLIF({name}_count, 0)) * max({name}_count)"
-        return f"max({name}_count) AS {name}_count, {fullest} AS {name}_sum, min({name}_min) AS {name}_min, max({name}_max) AS {name}_max"
-    instants = f"LEAST(sum({name}_count), max(max({name}_count)) OVER (PARTITION BY id, level))"
-    return f"{instants} AS {name}_count, sum({name}_sum) AS {name}_sum, sum({name}_min) AS {name}_min, sum({name}_max) AS {name}_max"
+        folds = {
+            "count": f"max({name}_count)",
+            "sum": f"max({name}_sum / NULLIF({name}_count, 0)) * max({name}_count)",
+            "min": f"min({name}_min)",
+            "max": f"max({name}_max)",
+        }
+    else:
+        instants = f"LEAST(sum({name}_count), max(max({name}_count)) OVER (PARTITION BY id, level))"
+        folds = {"count": instants} | {part: f"sum({name}_{part})" for part in PARTS[1:]}
+    return ", ".join(f"{folds[part]} AS {name}_{part}" for part in parts)
 
 
 RAW_BIN_SECONDS = 60  # senders' grids differ below this

@@ -38,6 +38,16 @@ class TestTotals:
         assert found["requests_per_second"].mean == pytest.approx(5)
         assert found["error_ratio"].mean == pytest.approx(0.1)
 
+    def test_means_alone_are_the_same_means(self) -> None:
+        measured = {"requests_per_second": [1, 3, 6], "errors_per_second": [1, 0, 0], "kv_cache_usage_ratio": [0.2, 0.6, 0.4]}
+        rows_write(make_rows([60, 60, 120], versions=[1, 2, 2], **measured), overwrite=True)
+        rollups_write(make_rollups([300, 600], requests_per_second=[1, 3]))
+        names = ["requests_per_second", "error_ratio", "kv_cache_usage_ratio"]
+        whole, means = (totals_load(Entity.DEPLOYMENT, [1], names, start=at(0), end=at(HOUR), means_only=only)[1] for only in (False, True))
+        for name in names:
+            assert (means[name].mean, means[name].count) == (whole[name].mean, whole[name].count) and whole[name].count > 0
+        assert np.isnan(means["requests_per_second"].high) and np.isfinite(whole["requests_per_second"].high)
+
     def test_of_versions_side_by_side_the_fullest_cache_counts(self) -> None:
         rows = make_rows([60, 60, 120], versions=[1, 2, 2], kv_cache_usage_ratio=[0.2, 0.6, 0.4])
         rows_write(rows, overwrite=True)
