@@ -103,7 +103,8 @@ def wasted(actor: Actor, *, page: Page) -> Wasted:
     leaves = accelerators_for(actor, now=now).filter(instances__isnull=True)
     accelerators = [Card(*row) for row in leaves.values_list("pk", "model_name", "mig_profile")]
     ids = [each.pk for each in accelerators]
-    totals = totals_load(Entity.ACCELERATOR, ids, BUSY, start=end - timedelta(hours=IDLE_HOURS), end=end)
+    start = end - timedelta(hours=IDLE_HOURS)
+    totals = totals_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end, means_only=True)
     busy = {pk: value for pk in ids if (value := busy_mean(totals.get(pk, {}))) is not None}
     shares = accelerator_shares(actor, [pk for pk, value in busy.items() if value < SLACK_RATIO], at=now)
     grouped: dict[int | None, list[tuple[Card, float]]] = defaultdict(list)
