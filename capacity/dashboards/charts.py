@@ -187,11 +187,13 @@ def axis_for(unit: str, top: float) -> Axis:
     if unit.startswith("bytes"):
         return binary_axis(unit.removeprefix("bytes"), top)
     if unit == "hertz":
-        return Axis(1e-6, "MHz")
+        return Axis(1e-6, "MHz") if top < 1e9 else Axis(1e-9, "GHz")
     short = SHORT.get(unit, unit)
-    if top >= 1000:
-        return Axis(1e-3, short, letter="k") if top < 2e6 else Axis(1e-6, short, letter="M")
-    return Axis(1.0, short, whole=unit in WHOLE)
+    plain = Axis(1.0, short, whole=unit in WHOLE)
+    drawn = value_ticks(plain, top)[-1]
+    if drawn >= 1000:
+        return Axis(1e-3, short, letter="k") if drawn < 1e6 else Axis(1e-6, short, letter="M")
+    return plain
 
 
 WHOLE = ("replicas", "requests")
@@ -201,7 +203,7 @@ SHORT = {"tokens": "tok", "watts": "W", "celsius": "°C", "cores": "cores", **BA
 
 def binary_axis(suffix: str, top: float) -> Axis:
     for power, letter in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if top >= 2.0**power:
+        if top >= 1000 * 2.0 ** (power - 10):  # no number of four digits: a phone has no room for it
             return Axis(2.0**-power, letter + suffix)
     return Axis(1.0, "B" + suffix)
 
@@ -225,9 +227,8 @@ def tick_words(ticks: Sequence[float], axis: Axis) -> list[str]:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     decimals = next((n for n in range(5) if abs(round(step, n) - step) < step * 1e-6), 5)
     texts = [f"{tick:,.{decimals}f}".replace("-", MINUS) for tick in ticks]
-    texts[0] = "0"
-    texts[-1] = f"{texts[-1]}{axis.letter} {axis.unit}".strip()
-    return texts
+    lettered = ["0", *(f"{text}{axis.letter}" for text in texts[1:])]
+    return [*lettered[:-1], f"{lettered[-1]} {axis.unit}".strip()]
 
 
 CLOCK_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 345600, 604800, 1209600, 2419200)

@@ -273,7 +273,7 @@ def skew_ratio(values: Sequence[float]) -> float | None:
 
 
 def short_name(name: str) -> str:
-    return name if len(name) <= 9 else "…" + name[-8:]
+    return name if len(name) <= 8 else "…" + name[-7:]  # as much as stands beside a plot on a phone
 
 
 def cpu_panel(evidence: Evidence) -> Built:

@@ -87,6 +87,11 @@ def test_the_unit_stands_once_on_the_top_tick() -> None:
     assert [text.endswith(" s") for text in texts] == [False, False, False, True]
 
 
+def test_thousands_are_told_on_every_tick() -> None:
+    layout = figure(plot(unit="watts", traces=[Trace("power", np.array([900.0, 1_190.0]))], bands=[], guides=[]))["layout"]
+    assert layout["yaxis"]["ticktext"] == ["0", "0.5k", "1.0k", "1.5k W"]
+
+
 @pytest.mark.parametrize("top", [0.0, 1e-6, 0.37, 1.0, 8.1, 99.0, 123456.0])
 def test_ticks_reach_over_the_highest_value(top: float) -> None:
     ticks = value_ticks(ValueAxis(1.0, ""), top)

@@ -12,8 +12,8 @@
     toImageButtonOptions: { format: "png", scale: 2 },
   };
   const PHONE_PX = 480;
-  const PHONE_LEFT = 52; // as --plot-l and --plot-r in look.css
-  const PHONE_RIGHT = 62;
+  const PHONE_LEFT = 60; // as --plot-l and --plot-r in look.css
+  const PHONE_RIGHT = 68;
   const shown = new Map(); // holder -> {start, end, left, right, top, inner, traces, zone}
 
   // --- Colours: names of CSS variables become what they mean now ----------------------------------------------------
