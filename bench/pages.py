@@ -1,5 +1,6 @@
 """Server time and query count of the Fleet and Deployment pages as the fleet grows."""
 
+import gc
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ import numpy as np
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 
 from bench.timing import Timing, progress, timed
 from capacity.analysis.status import status_update
@@ -142,6 +143,8 @@ def page_measure(client: Client, page: str, address: str, deployments: int) -> P
 
 def pages_run(*, now: datetime, seed: int, sizes: tuple[int, ...] = (100, 1000)) -> list[PageTime]:
     admin = User.objects.create_superuser("bench@example.com", None)
+    get_resolver().url_patterns  # noqa: B018 - this and the next as web does at its start, in capacity/config/wsgi.py
+    gc.freeze()
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(admin)
     measured = []

@@ -186,7 +186,7 @@ def point(traffic: Traffic, *, replicas: int, promise: Promise, shape: Shape) ->
 
 def lost_ratio(arrivals: Floats, *, late: NDArray[np.bool_], promise: Promise) -> float:
     """Share of the minutes with requests in which more of them were late than the promise allows."""
-    minutes = ((arrivals - arrivals[0]) // SECONDS_PER_MINUTE).astype(np.int64)
+    minutes = ((arrivals - arrivals[0]) / SECONDS_PER_MINUTE).astype(np.int64)  # never below 0; // of floats takes ten times as long
     requests = np.bincount(minutes)
     broken = np.bincount(minutes, weights=late) > (1.0 - promise.quantile) * requests
     return float(broken[requests > 0].mean())
