@@ -24,7 +24,7 @@ test: ## install what tests need, then check and all tests
 	@$(PYTHON) deploy/debian_packages.py
 	@$(DEV)
 	@$(MAKE) --no-print-directory check
-	@$(DEV) pytest -n 3 --dist loadfile --ignore=tests/test_architecture.py --ignore=tests/test_docs.py  # these two: make check
+	@$(DEV) pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/test_architecture.py --ignore=tests/test_docs.py  # these two: make check
 
 check: ## ruff, mypy, Django's checks, migrations
 	@$(DEV) tests.check

@@ -17,11 +17,10 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from capacity.analysis.saturation import saturation_round
 from capacity.analysis.status import status_update
-from capacity.demo import demo_live, demo_load, demo_remove
-from capacity.models import Price, Scenario, Scope, prices_ship
+from capacity.demo import demo_live, demo_load
+from capacity.models import Scenario, Scope, prices_ship
 from monitoring.models import Accelerator, Agent, Deployment, Node, Team, User
 from monitoring.rollups import rollups_fill
-from tests.telemetry import store_clear
 
 CHROMIUM = os.environ.get("HEADROOM_CHROMIUM", "/usr/bin/chromium")
 LAUNCH = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
@@ -87,13 +86,6 @@ def demo_freshen() -> None:
     demo_live(now=now)
     saturation_round(now=now)
     status_update(now=now)
-
-
-def demo_unmake() -> None:
-    demo_remove()
-    User.objects.filter(email=EMAIL).delete()
-    Price.objects.all().delete()
-    store_clear()
 
 
 def session_of(user: User) -> str:

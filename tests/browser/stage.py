@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from pytest_django import DjangoDbBlocker
 
 from monitoring.models import User
-from tests.browser.site import LAUNCH, Watch, admin_make, demo_make, demo_unmake, session_of, signed_in, site_serve
+from tests.browser.site import LAUNCH, Watch, admin_make, demo_make, session_of, signed_in, site_serve
+from tests.telemetry import database_clear
 
 DAYS = 3
 
@@ -30,7 +31,7 @@ def demo_site(django_db_setup: None, django_db_blocker: DjangoDbBlocker, browser
         demo_make(days=DAYS)
         with site_serve() as address:
             yield address
-        demo_unmake()
+        database_clear()
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from capacity.analysis.status import status_update
 from capacity.demo.runs import demo_run
 from monitoring.models import Deployment
 from monitoring.rollups import rollups_fill
-from tests.browser.site import Watch, admin_make, demo_unmake, session_of, signed_in, site_serve
+from tests.browser.site import Watch, admin_make, session_of, signed_in, site_serve
 from tests.capacity.test_demo_fleet import table_counts
+from tests.telemetry import database_clear
 
 # transaction: what the test writes itself, as the beat would, must be seen by the server.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser_demo")]
@@ -51,7 +52,7 @@ def empty_site(django_db_setup: None, django_db_blocker: DjangoDbBlocker, browse
         rollups_fill(now=timezone.now())
         with site_serve() as address:
             yield address
-        demo_unmake()
+        database_clear()
 
 
 @pytest.fixture

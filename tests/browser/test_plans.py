@@ -14,8 +14,9 @@ from pytest_django import DjangoDbBlocker
 from capacity.analysis.plan_jobs import deployment_plans
 from capacity.models import PlanSettings
 from monitoring.models import Deployment, Membership, Role, User
-from tests.browser.site import Watch, admin_make, axe_grave, demo_make, demo_unmake, session_of, signed_in, site_serve
+from tests.browser.site import Watch, admin_make, axe_grave, demo_make, session_of, signed_in, site_serve
 from tests.factories import make_user
+from tests.telemetry import database_clear
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("browser_plans")]
 DAYS = 15  # two weekly cycles, which a forecast of a week needs
@@ -38,7 +39,7 @@ def planned_site(django_db_setup: None, django_db_blocker: DjangoDbBlocker, brow
         sessions = {role.value: session_of(user) for role, user in people.items()}
         with site_serve() as address:
             yield {"address": address, "plan": f"{address}/plans/{row.pk}/", "sessions": sessions}
-        demo_unmake()
+        database_clear()
         User.objects.filter(email__in=[user.email for user in people.values()]).delete()
 
 

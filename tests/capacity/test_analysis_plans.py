@@ -20,7 +20,7 @@ from capacity.models import PlannedEvent, PlanSettings, Scenario
 from monitoring.models import Deployment, Placement, Replica, Slo
 from tests.capacity.fit_world import make_served, served
 from tests.factories import make_deployment
-from tests.telemetry import NOON, NOON_SECONDS, store_clear
+from tests.telemetry import NOON, NOON_SECONDS, database_clear
 
 NOW = NOON
 DAY = 86400.0
@@ -40,8 +40,7 @@ def ground(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
         deployment = make_served("planned", days=28)
         PlanSettings.objects.create(deployment=deployment, slots=4)
         yield ground_make(inputs_load(deployment, now=NOW))
-        deployment.cluster.delete()
-        store_clear()
+        database_clear()
 
 
 @pytest.fixture(scope="class")

@@ -12,10 +12,10 @@ from capacity.analysis.plan_groups import plan_group
 from capacity.analysis.plan_make import plan_make
 from capacity.analysis.plan_records import PlanResult
 from capacity.analysis.plan_whatif import grounds_forget
-from capacity.demo import demo_load, demo_remove
-from capacity.models import Price, prices_ship
+from capacity.demo import demo_load
+from capacity.models import prices_ship
 from monitoring.models import Deployment
-from tests.telemetry import store_clear
+from tests.telemetry import database_clear
 
 pytestmark = pytest.mark.django_db  # all alike, so that the fleet is loaded once
 NOW = datetime(2026, 11, 21, 10, 17, 41, tzinfo=UTC)
@@ -36,9 +36,7 @@ def plans(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         demo_load(now=NOW, days=28)
         serving = Deployment.objects.filter(cluster__demo=True, workload_kind="serving")
         yield {deployment.name: plan_make(deployment, now=NOW) for deployment in serving}
-        demo_remove()
-        store_clear()
-        Price.objects.all().delete()
+        database_clear()
         grounds_forget()
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from capacity.demo import demo_load, demo_remove
+from capacity.demo import demo_load
 from tests.demo_incidents import INCIDENTS, Verdict, demo_judge
-from tests.telemetry import store_clear
+from tests.telemetry import database_clear
 
 NOW = datetime(2026, 11, 21, 10, 17, 41, tzinfo=UTC)
 DAYS = 13
@@ -20,8 +20,7 @@ def verdict(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
     with django_db_blocker.unblock():
         demo_load(now=NOW, days=DAYS)
         yield demo_judge(now=NOW, days=DAYS)
-        demo_remove()
-        store_clear()
+        database_clear()
 
 
 def test_each_planted_incident_pages(verdict: Verdict) -> None:

@@ -37,7 +37,7 @@ from monitoring.models import (
 from monitoring.rollups import rollups_fill
 from monitoring.series import latency_kinds, latency_totals, latest_load, lines_load, totals_load
 from tests.factories import make_cluster, make_deployment, make_team
-from tests.telemetry import store_clear
+from tests.telemetry import database_clear
 
 NOW = datetime(2026, 11, 21, 10, 17, 41, tzinfo=UTC)
 ANCHOR = datetime(2026, 11, 21, 10, 17, tzinfo=UTC)
@@ -51,8 +51,7 @@ def fleet(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
     with django_db_blocker.unblock():
         demo_load(now=NOW, days=DAYS)
         yield
-        demo_remove()
-        store_clear()
+        database_clear()
 
 
 def deployment(name: str) -> Deployment:

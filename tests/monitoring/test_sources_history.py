@@ -30,7 +30,7 @@ from monitoring.sources import Finding, chunk_run, import_claim, import_start, s
 from monitoring.store.schema import FAMILIES, LEVELS, table_name
 from tests.servers.fleet import Truth, fleet_write
 from tests.servers.prometheus import PrometheusServer
-from tests.telemetry import store_clear
+from tests.telemetry import database_clear
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("history")]
 DAYS = 1.5
@@ -69,12 +69,6 @@ def import_all(run: ImportRun, *, now: datetime) -> ImportRun:
     return run
 
 
-def tables_empty() -> None:
-    store_clear()
-    for model in (Source, Cluster, AllowedAddress):
-        model.objects.all().delete()
-
-
 @pytest.fixture(scope="module")
 def brought(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[Brought]:
     folder = tmp_path_factory.mktemp("history")
@@ -90,7 +84,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, dja
         source_poll(source, now=now + timedelta(minutes=10), owner="test")
         source.refresh_from_db()
         yield Brought(server, truth, source, finding, run, now)
-        tables_empty()
+        database_clear()
 
 
 def test_the_test_says_what_it_found_in_one_sentence(brought: Brought) -> None:
