@@ -62,6 +62,15 @@ def rollups_fill(*, now: datetime, budget_seconds: float = BUDGET_SECONDS) -> st
     return tally.words()
 
 
+def rollups_hold(*, written_by: datetime, until: datetime) -> bool:
+    """True when every rollup holds what was written by that moment for times up to `until`."""
+    if DirtyWindow.objects.filter(created_at__lte=written_by).exists():
+        return False
+    marks = dict(FillState.objects.filter(done=True).values_list("table", "end_time"))
+    wanted = {table_name(family, target): target.seconds for family in FAMILIES for _, target in ROLLUPS}
+    return all(table in marks and marks[table].timestamp() >= until.timestamp() // step * step for table, step in wanted.items())
+
+
 def level_fill(
     family: str, source: Level, target: Level, *, until: float, states: dict[str, FillState], deadline: float, tally: Tally
 ) -> None:

@@ -27,6 +27,7 @@ from monitoring.rollups import rollups_fill
 from monitoring.slots import leases_free, owner_name, process_alive, slot_run, slots_clean
 from monitoring.sources import Polled, chunk_run, import_claim, source_poll, sources_due, team_rules_apply
 from monitoring.sources.detect import source_test
+from monitoring.sources.imports import imports_roll_up
 
 BUDGET_SECONDS = 45.0  # of a task that takes one row after another
 TELL_SECONDS = 2.0
@@ -95,7 +96,13 @@ def look(now: datetime) -> str:
 
 @shared_task(name="monitoring.rollups_fill", **LONG)
 def rollups_fill_task(**_: object) -> None:
-    slot_run("monitoring.rollups_fill", lambda now: rollups_fill(now=now), every_seconds=60.0, now=timezone.now())
+    slot_run("monitoring.rollups_fill", rollups_round, every_seconds=60.0, now=timezone.now())
+
+
+def rollups_round(now: datetime) -> str:
+    said = rollups_fill(now=now)
+    imports_roll_up(now=timezone.now())  # the fill took its time
+    return said
 
 
 @shared_task(name="monitoring.partitions_ahead")

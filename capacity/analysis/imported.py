@@ -6,20 +6,18 @@ from capacity.analysis.turns import Job, turns_hurry
 from monitoring.catalog.records import Entity
 from monitoring.models import Accelerator, Deployment, ImportRun, Node, RunState
 
-SETTLED = timedelta(minutes=3)  # the longer rollups of what was brought in stand by then
 KNOWN_FOR = timedelta(hours=6)  # workers may be behind; what is older waits for the night
 
 
 def imports_hurry(job: Job, *, now: datetime) -> int:
-    """At the end of an import, and once more when its rollups stand. Returns how many turns are due earlier. One query without imports."""
+    """At the end of an import, and again when the rollups hold it. Returns how many turns are due earlier. One query without imports."""
     ended = ImportRun.objects.filter(state=RunState.DONE, finished_at__gt=now - KNOWN_FOR, finished_at__lte=now)
     latest: dict[int, datetime] = {}
-    for cluster, finished in ended.values_list("source__cluster_id", "finished_at"):
-        if finished is None:
-            continue
-        moment = finished + SETTLED if finished + SETTLED <= now else finished
-        latest[cluster] = max(latest.get(cluster, moment), moment)
-    return sum(turns_hurry(job, subjects_in(cluster), now=now, done_before=moment) for cluster, moment in latest.items())
+    for cluster, finished, rolled_up in ended.values_list("source__cluster_id", "finished_at", "rolled_up_at"):
+        moment = rolled_up or finished
+        if moment is not None:
+            latest[cluster] = max(latest.get(cluster, moment), moment)
+    return sum(turns_hurry(job, subjects_in(cluster), now=now, claimed_before=moment) for cluster, moment in latest.items())
 
 
 def subjects_in(cluster: int) -> list[str]:

@@ -65,7 +65,8 @@ def turns_claim(job: Job, *, now: datetime, owner: str = "", most: int = 1) -> l
         free = Turn.objects.filter(job=job.name, due_at__lte=now).exclude(lease_until__gt=now)
         turns = list(free.select_for_update(skip_locked=True).order_by("failures", "due_at", "pk")[:most])
         died = Case(When(owner="", then=F("failures")), default=F("failures") + Value(1))
-        Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(owner=owner, lease_until=now + job.lease, failures=died)
+        ours = Turn.objects.filter(pk__in=[turn.pk for turn in turns])
+        ours.update(owner=owner, claimed_at=now, lease_until=now + job.lease, failures=died)
     for turn in turns:
         turn.failures += turn.owner != ""
         turn.owner, turn.lease_until = owner, now + job.lease
@@ -109,10 +110,10 @@ def turns_wish(job: Job, subjects: Iterable[str], *, now: datetime) -> None:
     Turn.objects.filter(late, job=job.name, subject__in=wanted).update(due_at=now)
 
 
-def turns_hurry(job: Job, subjects: Iterable[str], *, now: datetime, done_before: datetime | None = None) -> int:
-    """Make them due now, where they are not yet and never failed: something changed, at `done_before`, that their result rests on."""
+def turns_hurry(job: Job, subjects: Iterable[str], *, now: datetime, claimed_before: datetime | None = None) -> int:
+    """Make them due now, where they are not yet and never failed: something changed, at `claimed_before`, that their result rests on."""
     turns = Turn.objects.filter(job=job.name, subject__in=list(subjects), due_at__gt=now, failures=0)
-    return (turns if done_before is None else turns.filter(done_at__lt=done_before)).update(due_at=now)
+    return (turns if claimed_before is None else turns.filter(claimed_at__lt=claimed_before)).update(due_at=now)
 
 
 def turn_early(turn: Turn, *, at: datetime) -> None:

@@ -214,6 +214,7 @@ class ImportShape(serializers.ModelSerializer[ImportRun]):
             "started_by",
             "created_at",
             "finished_at",
+            "rolled_up_at",
             "chunks",
         )
 

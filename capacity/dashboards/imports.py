@@ -190,7 +190,7 @@ def retry(run: ImportRun) -> str:
         failed = run.chunks.filter(state=ChunkState.FAILED)
         count = failed.update(state=ChunkState.WAITING, attempts=0, error="", run_after=timezone.now())
         if count:
-            ImportRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="", finished_at=None)
+            ImportRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="", finished_at=None, rolled_up_at=None)
     return f"{words.count(count, 'failed day')} asked again."
 
 

@@ -130,7 +130,8 @@ class ImportRun(models.Model):
     error = models.TextField(blank=True)
     started_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)  # all is stored
+    rolled_up_at = models.DateTimeField(null=True, blank=True)  # and stands in the rollups, which plans and long windows read
 
     class Meta:
         ordering = ("-created_at",)

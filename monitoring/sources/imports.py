@@ -15,6 +15,7 @@ from monitoring.catalog.records import Entity, System
 from monitoring.ingest import histograms_ingest, rollups_ingest
 from monitoring.models import ChunkState, ImportChunk, ImportRun, RunState, Source, User
 from monitoring.prometheus import Over, Overloaded, Prometheus, PrometheusError
+from monitoring.rollups import rollups_hold
 from monitoring.sources.connect import client_of
 from monitoring.sources.discover import scale_update, span_understand, upkeep
 from monitoring.sources.gather import EVERY_SECONDS, Span, asks_of, span_gather, systems_present
@@ -250,6 +251,13 @@ def chunk_close(chunk: ImportChunk, *, state: ChunkState, text: str, brought: Br
             run.error = text if run.state == RunState.FAILED else ""
         run.save(update_fields=["samples", "state", "finished_at", "error"])
     return state
+
+
+def imports_roll_up(*, now: datetime) -> int:
+    """Note which finished imports stand in the rollups by now. Returns how many. One query when none waits for it."""
+    waiting = ImportRun.objects.filter(state=RunState.DONE, rolled_up_at=None, finished_at__lte=now)
+    held = [run.pk for run in waiting if run.finished_at and rollups_hold(written_by=run.finished_at, until=run.end_at)]
+    return ImportRun.objects.filter(pk__in=held, state=RunState.DONE).update(rolled_up_at=now) if held else 0
 
 
 def run_end(states: Collection[str]) -> RunState:

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from capacity.analysis.imported import SETTLED, imports_hurry
+from capacity.analysis.imported import imports_hurry
 from capacity.analysis.plan_jobs import plans_make
-from capacity.analysis.turns import Job, turns_claim, turns_due, turns_work
+from capacity.analysis.turns import Job, turn_finish, turns_claim, turns_due, turns_work
 from capacity.models import PlanRun, Turn
 from monitoring.models import ImportRun, RunState
 from tests.factories import make_accelerator, make_cluster, make_deployment, make_node, make_source
@@ -44,17 +44,28 @@ class TestHurried:
         assert imports_hurry(NIGHTLY, now=NOW + 2 * MINUTE) == 3
         assert due(now=NOW + 2 * MINUTE) == mine
 
-    def test_once_at_the_end_and_once_when_the_rollups_stand(self) -> None:
+    def test_once_at_the_end_and_once_when_the_rollups_hold_it(self) -> None:
         subject = f"deployment:{make_deployment().pk}"
         made([subject], now=NOW)
-        ended(at=NOW + MINUTE)
+        run = ended(at=NOW + MINUTE)
         hurried = []
         for minute in range(2, 12):
             now = NOW + minute * MINUTE
+            if minute == 5:
+                ImportRun.objects.filter(pk=run.pk).update(rolled_up_at=now - MINUTE / 2)
             hurried.append(imports_hurry(NIGHTLY, now=now))
             made([subject], now=now)
-        assert hurried[0] == 1 and sum(hurried) == 2
-        assert hurried.index(1, 1) + 2 == 1 + SETTLED // MINUTE
+        assert hurried == [1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+
+    def test_what_was_begun_before_the_rollups_held_it_and_done_after_comes_again(self) -> None:
+        subject = f"deployment:{make_deployment().pk}"
+        turns_due(NIGHTLY, [subject], now=NOW)
+        (turn,) = turns_claim(NIGHTLY, now=NOW)
+        turn_finish(NIGHTLY, turn, now=NOW + MINUTE, seconds=60.0)
+        run = ended(at=NOW - MINUTE)
+        assert imports_hurry(NIGHTLY, now=NOW + 2 * MINUTE) == 0
+        ImportRun.objects.filter(pk=run.pk).update(rolled_up_at=NOW + MINUTE / 2)
+        assert imports_hurry(NIGHTLY, now=NOW + 2 * MINUTE) == 1
 
     def test_an_import_that_runs_or_failed_and_one_of_yesterday_hurry_nothing(self) -> None:
         made([f"deployment:{make_deployment().pk}"], now=NOW - timedelta(days=2))

@@ -210,6 +210,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         look_until(lambda: headroom.call(f"imports/{run['id']}")["state"] == "done", seconds=420, what="the import")
         away = time.time()
         proxy.__exit__(None, None, None)  # nothing listens there now
+        look_until(lambda: headroom.call(f"imports/{run['id']}")["rolled_up_at"], seconds=AWAY_SECONDS, what="the rollups of it")
         asked = plans_ask(headroom.call)  # made meanwhile
         time.sleep(away + AWAY_SECONDS - time.time())  # real minutes: the processes of the supervisor live by the machine's clock
         proxy.__enter__()
