@@ -63,12 +63,13 @@ def rollups_fill(*, now: datetime, budget_seconds: float = BUDGET_SECONDS) -> st
 
 
 def rollups_hold(*, written_by: datetime, until: datetime) -> bool:
-    """True when every rollup holds what was written by that moment for times up to `until`."""
+    """True when every rollup holds what was written by that moment for times up to `until`, less the lag in which samples may be late."""
     if DirtyWindow.objects.filter(created_at__lte=written_by).exists():
         return False
+    settled = until.timestamp() - setting_get("rollup_lag_seconds")
     marks = dict(FillState.objects.filter(done=True).values_list("table", "end_time"))
     wanted = {table_name(family, target): target.seconds for family in FAMILIES for _, target in ROLLUPS}
-    return all(table in marks and marks[table].timestamp() >= until.timestamp() // step * step for table, step in wanted.items())
+    return all(table in marks and marks[table].timestamp() >= settled // step * step for table, step in wanted.items())
 
 
 def level_fill(

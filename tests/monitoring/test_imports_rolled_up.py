@@ -39,6 +39,12 @@ def test_it_waits_until_late_stretches_are_redone() -> None:
     assert imports_roll_up(now=at(8 * HOUR)) == 0
 
 
+def test_the_round_after_its_end_is_enough() -> None:
+    run = ended(5 * HOUR)
+    rollups_fill(now=at(5 * HOUR + 30))
+    assert imports_roll_up(now=at(5 * HOUR + 40)) == 1 and rolled_up(run) is not None
+
+
 def test_what_came_late_after_it_does_not_hold_it_up() -> None:
     rollups_fill(now=at(6 * HOUR))
     run = ended(5 * HOUR)
