@@ -2,6 +2,7 @@
 
 import http.client
 import itertools
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -53,14 +54,28 @@ def call_once(address: str, call: Call) -> bool:
     return False
 
 
-def load_run(url: str, *, good: Call, bad: Call | None = None, per_second: float, seconds: float, fail_every: int = 20) -> Done:
-    """Send at an even pace, each `fail_every`th request the bad one, and wait for the last answer; what is late is left out."""
+def load_run(
+    url: str,
+    *,
+    good: Call,
+    bad: Call | None = None,
+    per_second: float,
+    seconds: float,
+    fail_every: int = 20,
+    enough: threading.Event | None = None,
+) -> Done:
+    """Send at an even pace, each `fail_every`th request the bad one, and wait for the last answer; what is late is left out.
+
+    It ends after `seconds`, or when it is `enough`.
+    """
     address = urlsplit(url).netloc
     done = Done()
     started = time.time()
 
     def one(number: int) -> None:
         wait = started + number / per_second - time.time()
+        if enough and enough.is_set():
+            return
         if wait < -MOST_LATE_SECONDS:
             return  # after a stall of the machine all that waited would come at once, between two scrapes
         time.sleep(max(wait, 0.0))
