@@ -58,7 +58,7 @@ def arrivals_rebuild(counts: Floats, *, step_seconds: float, burstiness: float, 
     last = np.zeros(gaps.size, dtype=bool)
     last[first[1:] - 1] = True
     steps = np.repeat(np.arange(whole.size), whole)
-    return np.sort(np.clip(ends[~last], steps, steps + 1)) * step_seconds
+    return np.asarray(np.clip(ends[~last], steps, steps + 1) * step_seconds)  # ends and bounds ascend: so do they
 
 
 def counts_whole(counts: Floats, *, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -151,9 +151,10 @@ def in_flight_expected(counts: Floats, *, step_seconds: float, service: ServiceT
 
 
 def in_flight_at(times: Floats, *, arrivals: Floats, service: Floats) -> Floats:
-    """Requests being served at each of `times` with room for all."""
+    """Requests being served at each of `times` with room for all. times, arrivals: ascending; service: (n,) as arrivals."""
     came = np.searchsorted(arrivals, times, side="right")
-    left = np.searchsorted(np.sort(arrivals + service), times, side="right")
+    seen_gone = np.searchsorted(times, arrivals + service)  # the first of `times` that sees it gone; to sort takes twice as long
+    left = np.cumsum(np.bincount(seen_gone, minlength=times.size)[: times.size])
     return np.asarray(came - left, dtype=np.float64)
 
 
