@@ -1,10 +1,11 @@
 """Small drawings inside tables and tiles, as inline SVG from the server: sparkline, headroom bar, share bar."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from capacity.dashboards.charts import stretches
@@ -24,54 +25,50 @@ def spark(
         return format_html('<svg class="spark" viewBox="0 0 84 22" role="img" aria-label="{}: not seen"></svg>', label)
     width = 160 if wide else WIDTH
     top = max(top, float(np.nanmax(values)), (limit or 0.0) * 1.06, 1e-12)
-    xs = np.linspace(0, width - 3.0, values.size)
+    xs = places(width, values.size)
     ys = HEIGHT - BOTTOM - values / top * (HEIGHT - TOP - BOTTOM)
     runs = [points(xs[a:b], ys[a:b]) for a, b in stretches(np.isfinite(values))]
     last = int(np.flatnonzero(np.isfinite(values))[-1])
-    over = limit is not None and values[last] > limit
-    parts = [
-        format_html_join(
-            "", '<path class="ar" d="M{} L{},22 L{},22z"/>', ((run, run.split(" ")[-1].split(",")[0], run.split(",")[0]) for run in runs)
+    tone = ' data-s="crit"' if limit is not None and values[last] > limit else ""
+    x, y = f"{xs[last]:.1f}", f"{ys[last]:.1f}"
+    drawn = "".join(
+        (
+            *(f'<path class="ar" d="M{run} L{run.split(" ")[-1].split(",")[0]},22 L{run.split(",")[0]},22z"/>' for run in runs if area),
+            limit_line(limit, top=top, width=width),
+            *(f'<polyline class="ln" points="{run}" vector-effect="non-scaling-stroke"/>' for run in runs),
+            over_line(values, xs, ys, limit=limit),
+            f'<line class="pt-l" x1="{x}" x2="{x}" y1="{y}" y2="{y}" vector-effect="non-scaling-stroke"/>',
         )
-        if area
-        else "",
-        limit_line(limit, top=top, width=width),
-        format_html_join("", '<polyline class="ln" points="{}" vector-effect="non-scaling-stroke"/>', ((run,) for run in runs)),
-        over_line(values, xs, ys, limit=limit),
-        format_html(
-            '<line class="pt-l" x1="{0}" x2="{0}" y1="{1}" y2="{1}" vector-effect="non-scaling-stroke"/>',
-            f"{xs[last]:.1f}",
-            f"{ys[last]:.1f}",
-        ),
-    ]
-    return format_html(
-        '<svg class="spark" viewBox="0 0 {} 22" preserveAspectRatio="none"{} role="img" aria-label="{}">{}</svg>',
-        width,
-        SafeString(' data-s="crit"') if over else "",
-        label,
-        SafeString("".join(parts)),
     )
+    # A hundred of these stand on one page: only the label needs escaping, all else is numbers.
+    frame = f'<svg class="spark" viewBox="0 0 {width} 22" preserveAspectRatio="none"{tone} role="img" aria-label="'
+    return SafeString(f'{frame}{escape(label)}">{drawn}</svg>')
+
+
+@cache
+def places(width: int, count: int) -> Array:
+    return np.linspace(0, width - 3.0, count)
 
 
 def points(xs: Array, ys: Array) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))  # numpy's own numbers take twice as long
 
 
-def limit_line(limit: float | None, *, top: float, width: int) -> SafeString:
+def limit_line(limit: float | None, *, top: float, width: int) -> str:
     if limit is None:
-        return SafeString("")
-    y = HEIGHT - BOTTOM - limit / top * (HEIGHT - TOP - BOTTOM)
-    return format_html(
-        '<line class="slo" x1="0" x2="{}" y1="{}" y2="{}" vector-effect="non-scaling-stroke"/>', width, f"{y:.1f}", f"{y:.1f}"
-    )
+        return ""
+    y = f"{HEIGHT - BOTTOM - limit / top * (HEIGHT - TOP - BOTTOM):.1f}"
+    return f'<line class="slo" x1="0" x2="{width}" y1="{y}" y2="{y}" vector-effect="non-scaling-stroke"/>'
 
 
-def over_line(values: Array, xs: Array, ys: Array, *, limit: float | None) -> SafeString:
+def over_line(values: Array, xs: Array, ys: Array, *, limit: float | None) -> str:
     if limit is None:
-        return SafeString("")
+        return ""
     above = np.isfinite(values) & (np.nan_to_num(values) > limit)
-    runs = ((points(xs[max(a - 1, 0) : b], ys[max(a - 1, 0) : b]),) for a, b in stretches(above) if np.isfinite(ys[max(a - 1, 0)]))
-    return format_html_join("", '<polyline class="over" points="{}" vector-effect="non-scaling-stroke"/>', runs)
+    if not above.any():
+        return ""
+    runs = (points(xs[max(a - 1, 0) : b], ys[max(a - 1, 0) : b]) for a, b in stretches(above) if np.isfinite(ys[max(a - 1, 0)]))
+    return "".join(f'<polyline class="over" points="{run}" vector-effect="non-scaling-stroke"/>' for run in runs)
 
 
 def headroom_bar(typical: float | None, high: float | None, *, tone: str = "") -> SafeString:
