@@ -185,9 +185,10 @@ def axis_for(unit: str, top: float) -> Axis:
     if unit == "seconds":
         return Axis(1000.0, "ms") if top < 0.6 else Axis(1.0, "s")
     if unit.startswith("bytes"):
-        return binary_axis(unit.removeprefix("bytes"), top)
+        suffix = unit.removeprefix("bytes")
+        return shortest([Axis(2.0**-power, f"{letter}{suffix}") for power, letter in BYTES], top)
     if unit == "hertz":
-        return Axis(1e-6, "MHz") if top < 1e9 else Axis(1e-9, "GHz")
+        return shortest([Axis(1e-6, "MHz"), Axis(1e-9, "GHz")], top)
     short = SHORT.get(unit, unit)
     plain = Axis(1.0, short, whole=unit in WHOLE)
     drawn = value_ticks(plain, top)[-1]
@@ -201,11 +202,12 @@ BARE = dict.fromkeys(("requests", "replicas", "accelerators", "processes", "erro
 SHORT = {"tokens": "tok", "watts": "W", "celsius": "°C", "cores": "cores", **BARE}
 
 
-def binary_axis(suffix: str, top: float) -> Axis:
-    for power, letter in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if top >= 1000 * 2.0 ** (power - 10):  # no number of four digits: a phone has no room for it
-            return Axis(2.0**-power, letter + suffix)
-    return Axis(1.0, "B" + suffix)
+BYTES = ((0, "B"), (10, "KiB"), (20, "MiB"), (30, "GiB"), (40, "TiB"))
+
+
+def shortest(axes: Sequence[Axis], top: float) -> Axis:
+    """The first on which no tick has four digits: beside a plot there is no room for "1,200 KiB/s"."""
+    return next((axis for axis in axes if value_ticks(axis, top * axis.scale)[-1] < 1000), axes[-1])
 
 
 def value_ticks(axis: Axis, top: float) -> list[float]:

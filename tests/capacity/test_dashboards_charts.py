@@ -87,6 +87,15 @@ def test_the_unit_stands_once_on_the_top_tick() -> None:
     assert [text.endswith(" s") for text in texts] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("unit", "highest", "top"),
+    [("bytes/s", 945 * 1024, "1.2 MiB/s"), ("bytes/s", 700 * 1024, "750 KiB/s"), ("bytes", 200.0, "240 B"), ("hertz", 970e6, "1.2 GHz")],
+)
+def test_no_tick_of_bytes_or_clocks_has_four_digits(unit: str, highest: float, top: str) -> None:
+    layout = figure(plot(unit=unit, traces=[Trace("drawn", np.array([highest / 2, highest]))], bands=[], guides=[]))["layout"]
+    assert layout["yaxis"]["ticktext"][-1] == top
+
+
 def test_thousands_are_told_on_every_tick() -> None:
     layout = figure(plot(unit="watts", traces=[Trace("power", np.array([900.0, 1_190.0]))], bands=[], guides=[]))["layout"]
     assert layout["yaxis"]["ticktext"] == ["0", "0.5k", "1.0k", "1.5k W"]
