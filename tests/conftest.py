@@ -35,6 +35,7 @@ LONGEST = (
     "test_isolation.py",
     "capacity/test_supervisor_runs.py",
     "browser/test_first_day.py",
+    "servers/test_real_servers.py",
     "test_compose.py",
     "capacity/test_analysis_plans_kept.py",
     "browser/test_plans.py",
