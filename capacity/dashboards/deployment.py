@@ -24,7 +24,7 @@ from capacity.dashboards.saturation import Saturation, saturation
 from capacity.dashboards.saturation_judged import judged
 from capacity.dashboards.score import EVENT_ICONS, evidence_load, folds, panels_shown, rail
 from capacity.dashboards.sheets import csv_response, sheet_of, sheet_rows
-from capacity.dashboards.tiles import deployment_tiles, totals_of
+from capacity.dashboards.tiles import BUSY_COLUMNS, deployment_tiles, told_columns, totals_of
 from capacity.dashboards.words import count, figure, moment, span
 from capacity.models import DeploymentStatus, SaturationRun, Verdict
 from monitoring.access import Actor, actor_of, alerts_for, can_edit, deployment_get, events_for
@@ -86,8 +86,9 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     page = page_context(request)
     chosen = versions_chosen(request, row)
     evidence, panels = evidence_load(row, page, panels=None, chosen=chosen, more=TILE_COLUMNS, skew=True)
-    own = totals_of(evidence, Entity.DEPLOYMENT, [row.pk], OWN_COLUMNS)
-    hardware = totals_of(evidence, Entity.ACCELERATOR, [each.pk for each in evidence.accelerators], HARDWARE_COLUMNS)
+    own = totals_of(evidence, Entity.DEPLOYMENT, [row.pk], live=OWN_COLUMNS, told=told_columns(evidence))
+    cards = [each.pk for each in evidence.accelerators]
+    hardware = totals_of(evidence, Entity.ACCELERATOR, cards, live=HARDWARE_COLUMNS, told=BUSY_COLUMNS)
     events = list(events_for(actor).filter(deployment=row, at__lte=page.range.end).select_related("version")[:40])
     evidence = replace(evidence, live=live_values(evidence, status, own=own.live, hardware=hardware.live))
     shown, placed = panels_shown(evidence, panels), placed_replicas(evidence)

@@ -12,7 +12,7 @@ from capacity.dashboards.pages import Page
 from monitoring.catalog.columns import COLUMNS, RATIOS
 from monitoring.catalog.records import Entity, Fold, Latency
 from monitoring.models import Accelerator, Deployment, Placement, Replica, Slo, Version
-from monitoring.series import LatencyLines, Lines, latency_load, lines_load, lines_load_many
+from monitoring.series import LatencyLines, Lines, latency_load_kinds, lines_load_many, lines_load_windows
 
 Array = npt.NDArray[np.float64]
 POINTS = 320  # about one in two pixels of a wide plot
@@ -146,12 +146,11 @@ def placed_accelerators(deployment: Deployment, *, start: datetime, end: datetim
 
 def usual_range(deployment: Deployment, column: str, *, page: Page, points: Array) -> tuple[Array, Array] | None:
     """Lowest and highest of the same hours in the weeks before, at the moments of `points`; None under two weeks of history."""
+    shifts = [timedelta(weeks=week) for week in range(1, USUAL_WEEKS + 1)]
+    windows = [(page.range.start - shift, page.range.end - shift) for shift in shifts]
+    several = lines_load_windows(Entity.DEPLOYMENT, deployment.pk, [column], windows, points=USUAL_POINTS)
     weeks = []
-    for week in range(1, USUAL_WEEKS + 1):
-        shift = timedelta(weeks=week)
-        lines = lines_load(
-            Entity.DEPLOYMENT, deployment.pk, [column], start=page.range.start - shift, end=page.range.end - shift, points=USUAL_POINTS
-        )
+    for shift, lines in zip(shifts, several, strict=True):
         line = lines.columns.get(column)
         if line is not None and np.isfinite(line.mean).sum() >= 2:
             known = np.isfinite(line.mean)
@@ -169,10 +168,7 @@ def seconds_of(at: datetime) -> float:
 def latencies_load(
     deployment: Deployment, kinds: Iterable[Latency], *, page: Page, versions: Sequence[int] | None, points: int = POINTS
 ) -> dict[Latency, LatencyLines]:
-    return {
-        kind: latency_load(deployment.pk, kind, start=page.range.start, end=page.range.end, points=points, versions=versions)
-        for kind in kinds
-    }
+    return latency_load_kinds(deployment.pk, list(kinds), start=page.range.start, end=page.range.end, points=points, versions=versions)
 
 
 def activity_load(entity: Entity, ids: Sequence[int], columns: Sequence[str], *, page: Page) -> Mapping[int, Lines]:

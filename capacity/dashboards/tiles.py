@@ -1,6 +1,6 @@
 """The tiles of a Deployment page: the value of the last minutes, the window, the change on the window before, the course."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from capacity.dashboards.words import change, figure, figure_html
 from monitoring.catalog.columns import LATENCY_LABELS
 from monitoring.catalog.records import Entity, Latency
 from monitoring.models import WorkloadKind
-from monitoring.series import Summary, latency_totals, totals_load
+from monitoring.series import Histogram, Summary, latency_totals_windows, totals_load_windows
 
 LIVE = timedelta(minutes=5)
 BUSY_COLUMNS = ("gr_engine_active_ratio", "gpu_utilization_ratio")
@@ -39,6 +39,11 @@ COLUMN_TILES_OTHER = (
     ("Errors", "error_ratio"),
     ("Waiting", "requests_waiting"),
     ("CPU used", "cpu_usage_cores"),
+)
+COLUMN_TILES_WORK = (
+    ("CPU used", "cpu_usage_cores"),
+    ("Host memory", "memory_used_bytes"),
+    ("Network in", "network_receive_bytes_per_second"),
 )
 
 
@@ -68,12 +73,11 @@ def live_window(evidence: Evidence) -> tuple[datetime, datetime]:
     return end - max(LIVE, timedelta(seconds=3 * evidence.deployment.step_seconds)), end
 
 
-def totals_of(evidence: Evidence, entity: Entity, ids: list[int], columns: tuple[str, ...]) -> Totals:
-    """Three queries for any number of columns and rows."""
+def totals_of(evidence: Evidence, entity: Entity, ids: list[int], *, live: Sequence[str], told: Sequence[str]) -> Totals:
+    """One query. live: columns of the last minutes; told: those whose window and change are told too."""
     time_range = evidence.page.range
-    windows = (live_window(evidence), (time_range.start, time_range.end), time_range.before)
-    found = (totals_load(entity, ids, columns, start=start, end=end, means_only=True) if ids else {} for start, end in windows)
-    return Totals(*(means(each) for each in found))
+    windows = [(live, *live_window(evidence)), (told, time_range.start, time_range.end), (told, *time_range.before)]
+    return Totals(*(means(each) for each in totals_load_windows(entity, ids, windows, means_only=True)))
 
 
 def means(totals: Mapping[int, Mapping[str, Summary]]) -> dict[str, float]:
@@ -86,38 +90,44 @@ def means(totals: Mapping[int, Mapping[str, Summary]]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def deployment_tiles(evidence: Evidence, *, own: Totals, hardware: Totals) -> list[Tile]:
+def told_columns(evidence: Evidence) -> list[str]:
+    """The columns of the tiles."""
+    return [column for _, column in column_tiles(evidence)] + ["replicas_ready", MEAN_COLUMN]
+
+
+def column_tiles(evidence: Evidence) -> Sequence[tuple[str, str]]:
     if evidence.deployment.workload_kind != WorkloadKind.SERVING:
-        columns = (
-            ("CPU used", "cpu_usage_cores"),
-            ("Host memory", "memory_used_bytes"),
-            ("Network in", "network_receive_bytes_per_second"),
-        )
-        return [
-            busy_tile(evidence, hardware),
-            *(column_tile(evidence, name, column, own) for name, column in columns),
-            replicas_tile(evidence, own),
-        ]
+        return COLUMN_TILES_WORK
+    return COLUMN_TILES_LLM if evidence.llm else COLUMN_TILES_OTHER
+
+
+def deployment_tiles(evidence: Evidence, *, own: Totals, hardware: Totals) -> list[Tile]:
+    columns = [column_tile(evidence, name, column, own) for name, column in column_tiles(evidence)]
+    busy, replicas = busy_tile(evidence, hardware), replicas_tile(evidence, own)
+    if evidence.deployment.workload_kind != WorkloadKind.SERVING:
+        return [busy, *columns, replicas]
     kinds = (Latency.TIME_TO_FIRST_TOKEN, Latency.TIME_PER_OUTPUT_TOKEN) if evidence.llm else (Latency.REQUEST_DURATION,)
-    tiles = [tile for kind in kinds for tile in latency_tiles(evidence, kind, both=not evidence.llm)]
+    found = latencies_of(evidence, kinds)
+    tiles = [tile for kind in kinds for tile in latency_tiles(evidence, kind, found[kind], both=not evidence.llm)]
     if not evidence.llm and Latency.REQUEST_DURATION not in evidence.kinds and MEAN_COLUMN in own.window:
         tiles = [column_tile(evidence, "Request mean", MEAN_COLUMN, own)]  # the server exports no histogram
-    tiles += [column_tile(evidence, name, column, own) for name, column in (COLUMN_TILES_LLM if evidence.llm else COLUMN_TILES_OTHER)]
-    return [*tiles, busy_tile(evidence, hardware), replicas_tile(evidence, own)]
+    return [*tiles, *columns, busy, replicas]
 
 
-def latency_tiles(evidence: Evidence, kind: Latency, *, both: bool) -> list[Tile]:
-    """p95 (and p99 where there is one kind only) of the last minutes; three queries."""
-    time_range = evidence.page.range
+def latencies_of(evidence: Evidence, kinds: Sequence[Latency]) -> dict[Latency, list[Histogram | None]]:
+    """Merged histograms of the last minutes, of the window and of the window before it; one query."""
+    time_range, pk = evidence.page.range, evidence.deployment.pk
     windows = (live_window(evidence), (time_range.start, time_range.end), time_range.before)
     chosen = [version.pk for version in evidence.chosen] or None
-    live, window, before = (
-        latency_totals([evidence.deployment.pk], kind, start=start, end=end, versions=chosen).get(evidence.deployment.pk)
-        for start, end in windows
-    )
+    found = latency_totals_windows([pk], kinds, windows, versions=chosen)
+    return {kind: [each[kind].get(pk) for each in found] for kind in kinds}
+
+
+def latency_tiles(evidence: Evidence, kind: Latency, histograms: Sequence[Histogram | None], *, both: bool) -> list[Tile]:
+    """p95 (and p99 where there is one kind only) of the last minutes."""
     tiles = []
     for q, name in ((0.95, "p95"), (0.99, "p99"))[: 2 if both else 1]:
-        values = [each.quantile(q).seconds if each is not None and each.count else None for each in (live, window, before)]
+        values = [each.quantile(q).seconds if each is not None and each.count else None for each in histograms]
         lines = evidence.latencies.get(kind)
         promised = evidence.slo is not None and evidence.slo.latency == kind and abs(evidence.slo.percentile - q) < 1e-9
         limit = evidence.slo.threshold_seconds if evidence.slo is not None and promised else None

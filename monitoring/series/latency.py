@@ -11,9 +11,9 @@ from monitoring.series.records import LatencyLines
 from monitoring.store.copy import columns_fetch
 from monitoring.store.histograms import FoldedHistograms, StoredHistograms, histograms_fold
 from monitoring.store.layouts import Histogram, counts_spread, sure_range
-from monitoring.store.read import latency_fetch, pieces_chart, pieces_coarser, pieces_exact
+from monitoring.store.read import latency_fetch_windows, pieces_chart, pieces_coarser, pieces_exact
 from monitoring.store.records import Floats
-from monitoring.store.schema import LATENCY, LEVELS, table_name
+from monitoring.store.schema import LATENCY, LEVELS, Level, table_name
 from monitoring.store.watermarks import watermarks_load
 
 
@@ -27,14 +27,38 @@ def latency_load(
     versions: Sequence[int] | None = None,
 ) -> LatencyLines:
     """Three queries (how far the rollups are, the rows, the layouts), whatever the window."""
+    return latency_load_kinds(deployment_id, [latency], start=start, end=end, points=points, versions=versions)[latency]
+
+
+def latency_load_kinds(
+    deployment_id: int,
+    latencies: Sequence[Latency],
+    *,
+    start: datetime,
+    end: datetime,
+    points: int = 500,
+    versions: Sequence[int] | None = None,
+) -> dict[Latency, LatencyLines]:
+    """Several kinds over one window; as many queries as for one."""
+    if not latencies:
+        return {}
     begin, finish = start.timestamp(), end.timestamp()
     level = level_for(begin, finish, points)
     pieces = [*pieces_chart(LATENCY, level, begin, finish, watermarks_load()), *pieces_coarser(level, begin, finish)]
-    stored = latency_fetch([deployment_id], latency, pieces, versions)
+    (stored,) = latency_fetch_windows([deployment_id], latencies, [pieces], versions)
+    return {latency: latency_lines(latency, kind_taken(stored, latency), (begin, finish), level, points) for latency in latencies}
+
+
+def kind_taken(stored: StoredHistograms, latency: Latency) -> StoredHistograms:
+    own = np.flatnonzero(stored.latencies == latency)
+    return stored if len(own) == len(stored) else rows_repeated(stored, own)
+
+
+def latency_lines(latency: Latency, stored: StoredHistograms, window: tuple[float, float], level: Level, points: int) -> LatencyLines:
     table = level_found(stored.levels, level)
     raw = stored.levels == 0
-    grid = grid_of(begin, finish, points, unit_of(table, np.zeros(int(raw.sum()), dtype=np.int64), stored.times[raw]))
-    as_of = float(min(stored.times.max(), finish)) if len(stored) else None
+    grid = grid_of(*window, points, unit_of(table, np.zeros(int(raw.sum()), dtype=np.int64), stored.times[raw]))
+    as_of = float(min(stored.times.max(), window[1])) if len(stored) else None
     folded = folded_onto(grid, stored)
     counts, sums = np.zeros((grid.size, len(folded.bounds) + 1)), np.full(grid.size, np.nan)
     counts[folded.groups], sums[folded.groups] = folded.counts, folded.sums
@@ -89,10 +113,25 @@ def latency_totals(
     """One merged histogram for each deployment that has any; three queries, however many deployments."""
     if not len(deployment_ids):
         return {}
-    pieces = pieces_exact(LATENCY, start.timestamp(), end.timestamp(), watermarks_load())
-    if not pieces:
-        return {}
-    stored = latency_fetch(deployment_ids, latency, pieces, versions)
+    return latency_totals_windows(deployment_ids, [latency], [(start, end)], versions=versions)[0][latency]
+
+
+def latency_totals_windows(
+    deployment_ids: Sequence[int],
+    latencies: Sequence[Latency],
+    windows: Sequence[tuple[datetime, datetime]],
+    *,
+    versions: Sequence[int] | None = None,
+) -> list[dict[Latency, dict[int, Histogram]]]:
+    """Of each window (start, end) and each kind the merged histograms; as many queries as for one. Nothing may be empty."""
+    marks = watermarks_load()
+    pieces = [pieces_exact(LATENCY, start.timestamp(), end.timestamp(), marks) for start, end in windows]
+    found = iter(latency_fetch_windows(deployment_ids, latencies, [own for own in pieces if own], versions) if any(pieces) else [])
+    several = [next(found) if own else None for own in pieces]
+    return [{kind: merged_by_id(kind_taken(stored, kind)) if stored else {} for kind in latencies} for stored in several]
+
+
+def merged_by_id(stored: StoredHistograms) -> dict[int, Histogram]:
     known, groups = np.unique(stored.ids, return_inverse=True)
     return {
         int(known[group]): Histogram(part.bounds, counts, float(seconds), part.sure)

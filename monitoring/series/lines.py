@@ -23,7 +23,17 @@ from monitoring.series.grid import (
     unit_of,
 )
 from monitoring.series.records import Line, Lines
-from monitoring.store.read import ADDED_UP, Piece, Quads, instants_fetch, pieces_chart, pieces_coarser, quads_fetch, quads_joined
+from monitoring.store.read import (
+    ADDED_UP,
+    Piece,
+    Quads,
+    Watermarks,
+    instants_fetch,
+    pieces_chart,
+    pieces_coarser,
+    quads_fetch_windows,
+    quads_joined,
+)
 from monitoring.store.schema import FIVE_MINUTES, RAW, Level, versioned
 from monitoring.store.watermarks import watermarks_load
 
@@ -125,7 +135,17 @@ def lines_load(
     """Two queries, how far the rollups are and the rows; a third where there are gaps that coarser rollups may fill."""
     level = level_for(start.timestamp(), end.timestamp(), points)
     asked = Asked(Wanted(entity, tuple(columns)), np.array([entity_id]), level, start.timestamp(), end.timestamp(), points, versions)
-    return lines_by_id(asked)[entity_id]
+    return charts_load([asked])[0].lines(asked)[entity_id]
+
+
+def lines_load_windows(
+    entity: Entity, entity_id: int, columns: Sequence[str], windows: Sequence[tuple[datetime, datetime]], *, points: int = 500
+) -> list[Lines]:
+    """Of each window (start, end) its lines; as many queries as for one."""
+    wanted, own = Wanted(entity, tuple(columns)), np.array([entity_id])
+    edges = [(start.timestamp(), end.timestamp()) for start, end in windows]
+    several = [Asked(wanted, own, level_for(start, end, points), start, end, points, None) for start, end in edges]
+    return [charted.lines(asked)[entity_id] for asked, charted in zip(several, charts_load(several), strict=True)]
 
 
 def lines_load_many(
@@ -136,22 +156,36 @@ def lines_load_many(
         return {}
     level = level_for(start.timestamp(), end.timestamp(), points, slack=MANY_SLACK)
     known = np.unique(np.asarray(ids, dtype=np.int64))
-    return lines_by_id(Asked(Wanted(entity, tuple(columns)), known, level, start.timestamp(), end.timestamp(), points, None))
+    asked = Asked(Wanted(entity, tuple(columns)), known, level, start.timestamp(), end.timestamp(), points, None)
+    return charts_load([asked])[0].lines(asked)
 
 
-def lines_by_id(asked: Asked) -> dict[int, Lines]:
-    """Coarser levels are only asked where the first answer has gaps that they could fill."""
+def charts_load(several: Sequence[Asked]) -> list[Charted]:
+    """Windows of the same entities. Coarser levels are only asked where the first answer has gaps that they could fill."""
     marks = watermarks_load()
-    pieces = pieces_chart(asked.wanted.entity, asked.level, asked.start, asked.end, marks, step=asked.step)
-    quads = quads_fetch(asked.wanted.entity, asked.ids, asked.wanted.stored(), pieces, asked.versions)
-    charted = charted_of(asked, quads)
-    coarser = pieces_coarser(asked.level, asked.start, asked.end)
-    # Five-minute rows of an import may be there before anything was ever filled; hours and days come from filling alone.
-    ends = [marks.get((asked.wanted.entity, piece.level.name), np.inf if piece.level is FIVE_MINUTES else -np.inf) for piece in coarser]
-    if charted.gap_before(max(ends, default=-np.inf)):
-        more = quads_fetch(asked.wanted.entity, asked.ids, asked.wanted.stored(), coarser, asked.versions)
-        charted = charted_of(asked, quads_joined([quads, more]))
-    return charted.lines(asked)
+    entity = several[0].wanted.entity
+    quads = windows_fetch(several, [pieces_chart(entity, one.level, one.start, one.end, marks, step=one.step) for one in several])
+    charts = [charted_of(asked, own) for asked, own in zip(several, quads, strict=True)]
+    coarser = [pieces_coarser(one.level, one.start, one.end) for one in several]
+    short = [place for place, own in enumerate(coarser) if own and charts[place].gap_before(filled_to(own, entity, marks))]
+    if short:
+        more = windows_fetch([several[place] for place in short], [coarser[place] for place in short])
+        for place, found in zip(short, more, strict=True):
+            charts[place] = charted_of(several[place], quads_joined([quads[place], found]))
+    return charts
+
+
+def windows_fetch(several: Sequence[Asked], pieces: Sequence[Sequence[Piece]]) -> list[Quads]:
+    wanted = several[0].wanted
+    return quads_fetch_windows(wanted.entity, several[0].ids, wanted.stored(), pieces, several[0].versions)
+
+
+def filled_to(coarser: Sequence[Piece], entity: Entity, marks: Watermarks) -> float:
+    """Up to when one of these levels could fill a gap.
+
+    Five-minute rows of an import may be there before anything was ever filled; hours and days come from filling alone.
+    """
+    return max(marks.get((entity, piece.level.name), np.inf if piece.level is FIVE_MINUTES else -np.inf) for piece in coarser)
 
 
 def charted_of(asked: Asked, quads: Quads) -> Charted:

@@ -24,13 +24,26 @@ def totals_load(
 
     Of a ratio: the quotient of the sums; least and greatest are not known from sums and are NaN, as they are with `means_only`.
     """
+    return totals_load_windows(entity, ids, [(columns, start, end)], means_only=means_only)[0]
+
+
+def totals_load_windows(
+    entity: Entity, ids: Sequence[int], windows: Sequence[tuple[Sequence[str], datetime, datetime]], *, means_only: bool = False
+) -> list[dict[int, dict[str, Summary]]]:
+    """Of each window (columns, start, end) its totals; as many queries as for one."""
     if not len(ids):
-        return {}
-    wanted = Wanted(entity, tuple(columns))
-    pieces = pieces_exact(entity, start.timestamp(), end.timestamp(), watermarks_load())
-    got = totals_fetch(entity, ids, wanted.stored(), pieces, means_only=means_only)
+        return [{} for _ in windows]
+    marks = watermarks_load()
+    several = [Wanted(entity, tuple(columns)) for columns, _, _ in windows]
+    pieces = [pieces_exact(entity, start.timestamp(), end.timestamp(), marks) for _, start, end in windows]
+    asked = [(wanted.stored(), own) for wanted, own in zip(several, pieces, strict=True)]
+    found = totals_fetch(entity, ids, asked, means_only=means_only)
+    return [summaries_by_id(wanted, ids, got) for wanted, got in zip(several, found, strict=True)]
+
+
+def summaries_by_id(wanted: Wanted, ids: Sequence[int], got: dict[str, Floats]) -> dict[int, dict[str, Summary]]:
     rows = {number: row for row, number in enumerate(got["id"].tolist())}
-    found = {name: summaries_of(wanted, name, got) for name in columns}
+    found = {name: summaries_of(wanted, name, got) for name in wanted.names}
     return {int(number): {name: own[rows[number]] if number in rows else NO_SUMMARY for name, own in found.items()} for number in ids}
 
 

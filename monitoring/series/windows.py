@@ -125,7 +125,7 @@ def filled_load(entity: Entity, ids: Ints, columns: Sequence[str], stretch: Stre
     kept = FILLED.get((entity, stretch))
     if kept is None or not kept.answers(ids, columns):
         names = sorted({*columns, *(kept.columns if kept else ())})
-        got = totals_fetch(entity, ids, names, pieces_exact(entity, *stretch, marks))
+        (got,) = totals_fetch(entity, ids, [(names, pieces_exact(entity, *stretch, marks))])
         places = np.searchsorted(ids, got["id"])
         totals = {name: Totals(*(spread(got[f"{name}_{part}"], places, len(ids), part) for part in PARTS)) for name in names}
         kept = FILLED[entity, stretch] = Filled(ids, totals)

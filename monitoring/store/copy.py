@@ -6,8 +6,11 @@ Out: a query's columns are glued by `string_agg(float4send(c), '')` into one val
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import psycopg
@@ -22,6 +25,10 @@ TRAILER = struct.pack(">h", -1)
 REAL_ARRAY_HEAD = struct.pack(">iii", 1, 0, 700)  # one dimension, no NULLs, float4
 EPOCH_2000 = 946684800
 NAN = "'NaN'::real"
+TEXTS_KEPT = 512  # texts of queries that were put together before
+PREPARED_MOST = 32  # on one connection; of more the one that was not used for longest is forgotten
+ASKED_BEFORE = 2  # times in vain, before a query is prepared
+TIMES_ASKED: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()  # connection -> text -> times
 
 SENDS = {"integer": "int4send", "smallint": "int2send", "real": "float4send", "timestamptz": "timestamptz_send"}
 REAL_CELL = np.dtype([("length", ">i4"), ("value", ">f4")])
@@ -113,29 +120,62 @@ def copy_in(table: str, names: Sequence[str], body: bytes) -> None:
         copy.write(body)
 
 
+@dataclass(frozen=True)
+class Query:
+    """What brings whole columns of one or several tables in one row; %(names)s stand for its values."""
+
+    text: str
+    tables: tuple[Mapping[str, str], ...]  # of each its columns: name -> sql type
+
+
+def query_of(tables: Sequence[tuple[str, Mapping[str, str]]]) -> Query:
+    """Several queries, each with columns of its own, as one. Each becomes one value: tables side by side would be planned as a join."""
+    glued = ", ".join(f"(SELECT record_send(ROW({glue_sql(columns)})) FROM ({query}) AS q)" for query, columns in tables)
+    return Query(f"SELECT {glued}", tuple(columns for _, columns in tables))
+
+
 def columns_fetch(query: str, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """Run `query` and bring its `columns` (name -> sql type) as arrays; NULL in a `real` is NaN, times are Unix seconds.
 
     `real[]` columns come as one flat array of all elements, row after row: select their length beside them.
     """
-    return tables_fetch([(query, columns)])[0]
+    return tables_fetch(query_of([(query, columns)]))[0]
 
 
-def tables_fetch(tables: Sequence[tuple[str, Mapping[str, str]]], values: Mapping[str, Any] | None = None) -> list[dict[str, NDArray[Any]]]:
-    """Several queries in one round trip, each with columns of its own; where they have %(name)s, with their values."""
-    glued = ", ".join(f"(SELECT {glue_sql(columns)} FROM ({query}) AS q) AS t{place}" for place, (query, columns) in enumerate(tables))
-    fields = iter(row_copied(f"SELECT * FROM {glued}") if values is None else row_prepared(f"SELECT * FROM {glued}", values))
-    return [{name: field_parse(next(fields), kind) for name, kind in columns.items()} for _, columns in tables]
+def tables_fetch(query: Query, values: Mapping[str, Any] | None = None, *, often: bool = False) -> list[dict[str, NDArray[Any]]]:
+    """One round trip. often: it is asked again and again with other values, so it is worth to be prepared."""
+    row = row_prepared(query.text, values or {}) if often and prepares(query.text) else row_copied(query.text, values)
+    return [table_parse(raw, columns) for raw, columns in zip(row, query.tables, strict=True)]
 
 
-def row_copied(query: str) -> Iterator[bytes]:
+def prepares(text: str) -> bool:
+    """Whether this connection has been asked often enough: a plan for all values has all partitions in it, so it takes as long
+    to make as several for some values, and a megabyte to keep."""
+    known = TIMES_ASKED.get(connection.connection)
+    if known is None:
+        connection.ensure_connection()
+        known = TIMES_ASKED[connection.connection] = Counter()
+        connection.connection.prepared_max = PREPARED_MOST
+    known[text] += 1
+    return known[text] > ASKED_BEFORE
+
+
+def table_parse(raw: bytes, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """A record as it is sent: how many fields, then of each its type, its length (-1 = NULL) and its bytes."""
+    offset, found = 4, {}
+    for name, kind in columns.items():
+        (length,) = struct.unpack_from(">i", raw, offset + 4)
+        start, offset = offset + 8, offset + 8 + max(length, 0)
+        found[name] = field_parse(raw[start:offset], kind)
+    return found
+
+
+def row_copied(query: str, values: Mapping[str, Any] | None = None) -> Iterator[bytes]:
     """The one row of a query that is asked once. Not SELECT: its binary replies cost a copy of the plan, its text twice the bytes."""
-    with (
-        connection.cursor() as cursor,
-        connection.wrap_database_errors,
-        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)") as copy,
-    ):
-        reply = b"".join(copy)
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        asked = cursor.mogrify(query, values) if values else query  # COPY takes no values of its own
+        with cursor.copy(f"COPY ({asked}) TO STDOUT (FORMAT BINARY)") as copy:
+            reply = b"".join(copy)
     offset = len(HEADER) + 2
     while offset < len(reply) - len(TRAILER):
         (length,) = struct.unpack_from(">i", reply, offset)
@@ -143,7 +183,7 @@ def row_copied(query: str) -> Iterator[bytes]:
         yield reply[start:offset]
 
 
-class PreparedCursor(psycopg.Cursor[tuple[bytes | None, ...]]):
+class PreparedCursor(psycopg.Cursor[tuple[bytes, ...]]):
     """Prepares at once, on each connection once, and asks for binary replies; Django's own cursors can do neither."""
 
     def execute(self, query: Any, params: Params | None = None, **_options: Any) -> Self:
@@ -155,7 +195,7 @@ def row_prepared(query: str, values: Mapping[str, Any]) -> Iterator[bytes]:
     with connection.cursor() as cursor:
         cursor.cursor = PreparedCursor(connection.connection)
         cursor.execute(query, values)
-        return (field or b"" for field in cursor.fetchone())
+        return iter(cursor.fetchone())
 
 
 def glue_sql(columns: Mapping[str, str]) -> str:

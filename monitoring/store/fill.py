@@ -106,9 +106,8 @@ def fold_sql(column: str, source: Level) -> str:
 
 def latency_fill(rows: str, target: Level) -> int:
     """Bucket counts add up; where a deployment changed its layout inside a bin, both meet on the union of their bounds."""
-    stored = histograms_fetch(
-        f"SELECT deployment_id, version_id, latency, time, 0 AS level, layout_id, counts, sum_seconds FROM ({rows}) AS r"
-    )
+    query = f"SELECT deployment_id, version_id, latency, time, 0 AS level, layout_id, counts, sum_seconds FROM ({rows}) AS r"
+    (stored,) = histograms_fetch((query,))
     if not len(stored):
         return 0
     ends = np.ceil(stored.times / target.seconds) * target.seconds

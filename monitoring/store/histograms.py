@@ -1,11 +1,15 @@
 """Latency histograms in and out of the store."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
+from numpy.typing import NDArray
 
-from monitoring.store.copy import arrays_split, columns_fetch, copy_body, copy_in
+from monitoring.store.copy import TEXTS_KEPT, Query, arrays_split, copy_body, copy_in, query_of, tables_fetch
 from monitoring.store.layouts import Bounds, bounds_union, counts_spread, layout_id, layouts_load, sure_range
 from monitoring.store.partitions import partitions_ensure, spans_of
 from monitoring.store.records import Floats, Histograms, Ints, Written
@@ -109,13 +113,20 @@ class FoldedHistograms:
     sums: Floats
 
 
-def histograms_fetch(query: str) -> StoredHistograms:
-    """query: SELECT deployment_id, version_id, latency, time, level, layout_id, counts, sum_seconds."""
+def histograms_fetch(queries: tuple[str, ...], values: Mapping[str, Any] | None = None, *, often: bool = False) -> list[StoredHistograms]:
+    """queries: SELECT deployment_id, version_id, latency, time, level, layout_id, counts, sum_seconds; one round trip for all."""
+    return [stored_of(got) for got in tables_fetch(stored_query(queries), values, often=often)]
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def stored_query(queries: tuple[str, ...]) -> Query:
     kinds = {name: sql_type(name) for name in ("deployment_id", "version_id", "latency", "time", "layout_id", "sum_seconds")}
     kinds |= {"level": "integer", "size": "integer", "counts": "real[]"}
-    got = columns_fetch(
-        f"SELECT rows.*, cardinality(counts) AS size FROM ({query}) AS rows JOIN monitoring_bucketlayout b ON b.id = layout_id", kinds
-    )
+    sized = "SELECT rows.*, cardinality(counts) AS size FROM ({}) AS rows JOIN monitoring_bucketlayout b ON b.id = layout_id"
+    return query_of([(sized.format(query), kinds) for query in queries])
+
+
+def stored_of(got: Mapping[str, NDArray[Any]]) -> StoredHistograms:
     used = [int(number) for number in np.unique(got["layout_id"])]
     known = layouts_load(used)
     counts = {}

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.types.numeric import Int2, Int4
 
 from monitoring.catalog.columns import COLUMNS
 from monitoring.catalog.records import Entity, Fold, Latency
-from monitoring.store.copy import columns_fetch, tables_fetch
+from monitoring.store.copy import TEXTS_KEPT, Query, query_of, tables_fetch
 from monitoring.store.histograms import StoredHistograms, histograms_fetch
 from monitoring.store.records import Floats, Ints
 from monitoring.store.schema import (
@@ -29,11 +32,26 @@ from monitoring.store.schema import (
 )
 
 Watermarks = Mapping[tuple[str, str], float]
+OFTEN_MOST = 64  # entities
 RAW_TAIL_SECONDS = 7200.0  # at the live edge so few raw rows are read sooner than two tables are asked
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
 ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
 KEYS = ("ids", "versions", "times", "levels")  # of `Quads`
 PART_FOLDS = (("sum", "count"), ("sum", "sum"), ("min", "min"), ("max", "max"))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A piece without its values: they stand in the text as %(start0)s and so on, so that one text does for all windows alike."""
+
+    level: Level
+    place: int
+    spare: bool
+    added: bool
+
+    @property
+    def edges(self) -> tuple[str, str]:
+        return f"%(start{self.place})s", f"%(end{self.place})s"
 
 
 @dataclass(frozen=True)
@@ -45,16 +63,38 @@ class Piece:
     end: float
     spare: bool = False  # only rows whose stretch holds no raw row of the same entity
     step: float = 0.0  # > 0: rows are added up to steps of this length inside the database
-    place: int | None = None  # entity, window and step are values, the window's with this number: one text for all of them
 
-    @property
-    def edges(self) -> tuple[str, str]:
-        return (str(self.start), str(self.end)) if self.place is None else (f"%(start{self.place})s", f"%(end{self.place})s")
 
-    @property
-    def values(self) -> dict[str, float | timedelta]:
-        window: dict[str, float | timedelta] = {f"start{self.place}": float(self.start), f"end{self.place}": float(self.end)}
-        return window | ({"step": timedelta(seconds=self.step)} if self.step else {})
+@dataclass(frozen=True)
+class Whose:
+    """Of whom rows are asked, as far as the text depends on it."""
+
+    one: bool  # a single entity
+    versions: bool  # only of some versions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a text needs to become a query: `cuts` and `whose` are of the text, `values` of this one asking."""
+
+    cuts: tuple[Cut, ...]
+    whose: Whose
+    values: dict[str, Any]
+    often: bool  # as pages ask it
+
+
+def asked_of(ids: Sequence[int] | Ints, pieces: Sequence[Piece], versions: Sequence[int] | None = None) -> Asked:
+    """ids must not be empty. Of few entities the query is prepared: a page asks thirty, and to plan them takes longer than to run them."""
+    numbers = [Int4(number) for number in ids]
+    values: dict[str, Any] = {"id": numbers[0]} if len(numbers) == 1 else {"ids": numbers}
+    if versions is not None:
+        values["versions"] = [Int4(version) for version in versions]
+    for place, piece in enumerate(pieces):
+        values |= {f"start{place}": float(piece.start), f"end{place}": float(piece.end)}
+        if piece.step:
+            values[f"step{place}"] = timedelta(seconds=piece.step)
+    cuts = tuple(Cut(piece.level, place, piece.spare, bool(piece.step)) for place, piece in enumerate(pieces))
+    return Asked(cuts, Whose(len(numbers) == 1, versions is not None), values, len(numbers) <= OFTEN_MOST)
 
 
 @dataclass(frozen=True)
@@ -129,57 +169,50 @@ def pieces_cut(family: str, rank: int, start: float, end: float, watermarks: Wat
     return cut
 
 
-def ids_sql(column: str, ids: Sequence[int] | Ints) -> str:
-    numbers = [int(number) for number in ids]
-    return f"{column} = {numbers[0]}" if len(numbers) == 1 else f"{column} = ANY('{{{','.join(map(str, numbers))}}}'::int[])"
-
-
 def window_sql(start: str, end: str, column: str = "time") -> str:
     return f"{column} > to_timestamp({start}) AND {column} <= to_timestamp({end})"
 
 
-def piece_sql(family: str, piece: Piece, selected: str, ids: Sequence[int] | Ints, versions: Sequence[int] | None, extra: str = "") -> str:
-    table, key = table_name(family, piece.level), id_column(family)
-    mine = ids_sql(key, ids) if piece.place is None else f"{key} = %(id)s"
-    text = f"SELECT {selected} FROM {table} o WHERE {mine}{extra} AND {window_sql(*piece.edges)}"
-    if versions is not None:
-        text += f" AND version_id = ANY('{{{','.join(str(int(version)) for version in versions)}}}'::int[])"
-    if piece.spare:
+def cut_sql(family: str, cut: Cut, whose: Whose, selected: str, extra: str = "") -> str:
+    table, key = table_name(family, cut.level), id_column(family)
+    mine = f"{key} = %(id)s" if whose.one else f"{key} = ANY(%(ids)s)"
+    text = f"SELECT {selected} FROM {table} o WHERE {mine}{extra} AND {window_sql(*cut.edges)}"
+    if whose.versions:
+        text += " AND version_id = ANY(%(versions)s)"
+    if cut.spare:
         raw = table_name(family, RAW)
         same = f"r.{key} = o.{key}" + (" AND r.latency = o.latency" if family == LATENCY else "")
-        inside = f"r.time > o.time - interval '{piece.level.seconds} seconds' AND r.time <= o.time"
-        window = window_sql(str(piece.start - piece.level.seconds), str(piece.end), "r.time")
+        inside = f"r.time > o.time - interval '{cut.level.seconds} seconds' AND r.time <= o.time"
+        start, end = cut.edges
+        window = window_sql(f"{start} - {cut.level.seconds}", end, "r.time")
         text += f" AND NOT EXISTS (SELECT 1 FROM {raw} r WHERE {same} AND {inside} AND {window})"
     return text
 
 
-def quad_columns(level: Level, columns: Sequence[str]) -> str:
+def quad_columns(level: Level, columns: Sequence[str], parts: Sequence[str]) -> str:
     """The parts of each column; a raw value stands in `sum` alone, the other parts are made after the transfer."""
     if level is RAW:
-        return ", ".join(
-            f"NULL::real AS {name}_count, {name} AS {name}_sum, NULL::real AS {name}_min, NULL::real AS {name}_max" for name in columns
-        )
-    return ", ".join(f"{name}_{part}" for name in columns for part in PARTS)
+        values = {"count": "NULL::real", "min": "NULL::real", "max": "NULL::real"}
+        return ", ".join(f"{values.get(part, name)} AS {name}_{part}" for name in columns for part in parts)
+    return ", ".join(f"{name}_{part}" for name in columns for part in parts)
 
 
 def version_column(family: str) -> str:
     return "version_id" if versioned(family) else "0 AS version_id"
 
 
-def quads_sql(
-    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], versions: Sequence[int] | None
-) -> str:
+def quads_sql(entity: Entity, columns: Sequence[str], cuts: Sequence[Cut], whose: Whose, parts: Sequence[str] = PARTS) -> str:
     key = id_column(entity)
     selects = []
-    for piece in pieces:
-        bins = bin_start_sql(f"'{piece.step:.0f} seconds'" if piece.place is None else "%(step)s")
-        level = f"{version_column(entity)}, {ADDED_UP if piece.step else piece.level.seconds} AS level"
-        if piece.step:  # only of entities without versions
+    for cut in cuts:
+        level = f"{version_column(entity)}, {ADDED_UP if cut.added else cut.level.seconds} AS level"
+        if cut.added:  # only of entities without versions
+            bins = bin_start_sql(f"%(step{cut.place})s")
             selected = f"{key} AS id, {bins} AS time, {level}, {quads_added(columns)}"
-            selects.append(f"{piece_sql(entity, piece, selected, ids, versions)} GROUP BY {key}, {bins}")
+            selects.append(f"{cut_sql(entity, cut, whose, selected)} GROUP BY {key}, {bins}")
         else:
-            selected = f"{key} AS id, time, {level}, {quad_columns(piece.level, columns)}"
-            selects.append(piece_sql(entity, piece, selected, ids, versions))
+            selected = f"{key} AS id, time, {level}, {quad_columns(cut.level, columns, parts)}"
+            selects.append(cut_sql(entity, cut, whose, selected))
     return " UNION ALL ".join(selects)
 
 
@@ -193,25 +226,31 @@ def quads_added(columns: Sequence[str]) -> str:
 def quads_fetch(
     entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], versions: Sequence[int] | None = None
 ) -> Quads:
-    """One query. ids must not be empty.
+    """One query. ids must not be empty."""
+    return quads_fetch_windows(entity, ids, columns, [pieces], versions)[0]
 
-    What is added up of one entity is prepared: to plan it would take a third of its time.
-    """
-    values: dict[str, Any] | None = None
-    if len(ids) == 1 and any(piece.step for piece in pieces):
-        pieces = [replace(piece, place=place) for place, piece in enumerate(pieces)]
-        values = {"id": int(ids[0])}
-        for piece in pieces:
-            values |= piece.values
-    # What is the same in each row is not sent.
-    keys = {"time": "timestamptz"} | ({"id": "integer"} if len(ids) > 1 else {}) | ({"version_id": "integer"} if versioned(entity) else {})
+
+def quads_fetch_windows(
+    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None
+) -> list[Quads]:
+    """Of each window its pieces; one query for all of them."""
+    pieces = [piece for window in windows for piece in window]
+    asked = asked_of(ids, pieces, versions)
+    tables = tables_fetch(quads_query(entity, tuple(columns), asked.cuts, asked.whose), asked.values, often=asked.often)
+    found = iter([quads_of(got, piece, columns, ids) for got, piece in zip(tables, pieces, strict=True)])
+    return [quads_joined(list(islice(found, len(window)))) for window in windows]
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def quads_query(entity: Entity, columns: tuple[str, ...], cuts: tuple[Cut, ...], whose: Whose) -> Query:
+    """A table for each cut. What is the same in each row is not sent."""
+    keys = {"time": "timestamptz"} | ({} if whose.one else {"id": "integer"}) | ({"version_id": "integer"} if versioned(entity) else {})
     tables = []
-    for piece in pieces:
-        sent = ("sum",) if piece.level is RAW else ADDED_PARTS if piece.step else PARTS
+    for cut in cuts:
+        sent = ("sum",) if cut.level is RAW else ADDED_PARTS if cut.added else PARTS
         kinds = keys | {f"{name}_{part}": "real" for name in columns for part in sent}
-        tables.append((quads_sql(entity, ids, columns, [piece], versions), kinds))
-    found = [quads_of(got, piece, columns, ids) for got, piece in zip(tables_fetch(tables, values), pieces, strict=True)]
-    return quads_joined(found)
+        tables.append((quads_sql(entity, columns, [cut], whose, sent), kinds))
+    return query_of(tables)
 
 
 def quads_of(got: dict[str, NDArray[Any]], piece: Piece, columns: Sequence[str], ids: Sequence[int] | Ints) -> Quads:
@@ -239,31 +278,66 @@ def quads_joined(several: Sequence[Quads]) -> Quads:
 def latency_fetch(
     ids: Sequence[int] | Ints, latency: Latency, pieces: Sequence[Piece], versions: Sequence[int] | None = None
 ) -> StoredHistograms:
-    """One query for the rows, one for the layouts. ids must not be empty."""
+    """One query for the rows, one for the layouts that are not known yet. ids must not be empty."""
+    return latency_fetch_windows(ids, [latency], [pieces], versions)[0]
+
+
+def latency_fetch_windows(
+    ids: Sequence[int] | Ints, latencies: Sequence[Latency], windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None = None
+) -> list[StoredHistograms]:
+    """Of each window its pieces, of all kinds of latency asked for; as many queries as for one. Neither may be empty."""
+    asked = asked_of(ids, [piece for window in windows for piece in window], versions)
+    cuts = iter(asked.cuts)
+    several = [tuple(islice(cuts, len(window))) for window in windows]
+    queries = tuple(latency_sql(cut, asked.whose, len(latencies) == 1) for cut in several)
+    kinds = {"latency": Int2(latencies[0])} if len(latencies) == 1 else {"latencies": [Int2(latency) for latency in latencies]}
+    return histograms_fetch(queries, asked.values | kinds, often=asked.often)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def latency_sql(cuts: tuple[Cut, ...], whose: Whose, one_kind: bool) -> str:
     selected = "deployment_id, version_id, latency, time, {} AS level, layout_id, counts, sum_seconds"
-    kind = f" AND latency = {int(latency)}"
-    query = " UNION ALL ".join(piece_sql(LATENCY, piece, selected.format(piece.level.seconds), ids, versions, kind) for piece in pieces)
-    return histograms_fetch(query)
+    kind = f" AND latency = {'%(latency)s' if one_kind else 'ANY(%(latencies)s)'}"
+    return " UNION ALL ".join(cut_sql(LATENCY, cut, whose, selected.format(cut.level.seconds), kind) for cut in cuts)
+
+
+Window = tuple[Sequence[str], Sequence[Piece]]  # columns, and the pieces that their totals are of
 
 
 def totals_fetch(
-    entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], pieces: Sequence[Piece], *, means_only: bool = False
-) -> dict[str, NDArray[Any]]:
-    """Per entity and column: samples, their sum, least and greatest over all pieces, added up inside the database.
+    entity: Entity, ids: Sequence[int] | Ints, windows: Sequence[Window], *, means_only: bool = False
+) -> list[dict[str, NDArray[Any]]]:
+    """Of each window per entity and column: samples, their sum, least and greatest over its pieces; one query, which adds them up.
 
     Versions of a deployment live side by side: their sums add, their counts only up to the instants that there were.
     means_only: samples and sums; of many columns half the time is to plan what else is asked.
     """
-    rows = quads_sql(entity, ids, columns, pieces, None)
-    asked = PARTS[:2] if means_only else PARTS
-    filled = ", ".join(filled_sql(name, part) for name in columns for part in asked)
+    asked = asked_of(ids, [piece for _, pieces in windows for piece in pieces])
+    cuts = iter(asked.cuts)
+    several = tuple((tuple(columns), tuple(islice(cuts, len(pieces)))) for columns, pieces in windows)
+    query = totals_query(entity, several, asked.whose, PARTS[:2] if means_only else PARTS)
+    return tables_fetch(query, asked.values, often=asked.often)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def totals_query(
+    entity: Entity, windows: tuple[tuple[tuple[str, ...], tuple[Cut, ...]], ...], whose: Whose, parts: tuple[str, ...]
+) -> Query:
+    return query_of([totals_sql(entity, columns, cuts, whose, parts) for columns, cuts in windows])
+
+
+def totals_sql(
+    entity: Entity, columns: Sequence[str], cuts: Sequence[Cut], whose: Whose, parts: Sequence[str]
+) -> tuple[str, Mapping[str, str]]:
+    rows = quads_sql(entity, columns, cuts, whose, parts)
+    filled = ", ".join(filled_sql(name, part) for name in columns for part in parts)
     query = f"SELECT id, level, time, {filled} FROM ({rows}) AS rows"
     if versioned(entity):
-        folds = ", ".join(version_fold_sql(name, fold_of(entity, name), asked) for name in columns)
+        folds = ", ".join(version_fold_sql(name, fold_of(entity, name), parts) for name in columns)
         query = f"SELECT id, level, time, {folds} FROM ({query}) AS filled GROUP BY id, level, time"
-    sums = ", ".join(f"{kind}({name}_{part})::real AS {name}_{part}" for name in columns for kind, part in PART_FOLDS if part in asked)
-    kinds = {"id": "integer"} | {f"{name}_{part}": "real" for name in columns for part in asked}
-    return columns_fetch(f"SELECT id, {sums} FROM ({query}) AS folded GROUP BY id", kinds)
+    sums = ", ".join(f"{kind}({name}_{part})::real AS {name}_{part}" for name in columns for kind, part in PART_FOLDS if part in parts)
+    kinds = {"id": "integer"} | {f"{name}_{part}": "real" for name in columns for part in parts}
+    return f"SELECT id, {sums} FROM ({query}) AS folded GROUP BY id", kinds
 
 
 def filled_sql(name: str, part: str) -> str:
@@ -296,7 +370,14 @@ RAW_BIN_SECONDS = 60  # senders' grids differ below this
 
 def instants_fetch(entity: Entity, ids: Sequence[int] | Ints, column: str, pieces: Sequence[Piece], fold: str) -> dict[str, NDArray[Any]]:
     """The fold over entities at each instant of each level: `level`, `time`, `value`, added up inside the database."""
-    rows = quads_sql(entity, ids, [column], pieces, None)
+    asked = asked_of(ids, pieces)
+    query = instants_query(entity, column, asked.cuts, asked.whose, fold)
+    return tables_fetch(query, asked.values, often=asked.often)[0]
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def instants_query(entity: Entity, column: str, cuts: tuple[Cut, ...], whose: Whose, fold: str) -> Query:
+    rows = quads_sql(entity, [column], cuts, whose)
     bins = f"CASE WHEN level = 0 THEN {bin_sql(RAW_BIN_SECONDS)} ELSE time END"
     one = f"CASE WHEN level = 0 THEN ({column}_sum IS NOT NULL)::int::real ELSE {column}_count END"
     means = f"""
@@ -311,4 +392,4 @@ def instants_fetch(entity: Entity, ids: Sequence[int] | Ints, column: str, piece
         )
     folded = {"sum": "sum", "mean": "avg", "max": "max"}[fold]
     query = f"SELECT level, time, {folded}(value)::real AS value FROM ({means}) AS means WHERE value IS NOT NULL GROUP BY 1, 2"
-    return columns_fetch(query, {"level": "integer", "time": "timestamptz", "value": "real"})
+    return query_of([(query, {"level": "integer", "time": "timestamptz", "value": "real"})])

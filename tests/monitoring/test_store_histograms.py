@@ -14,6 +14,7 @@ from monitoring.store.layouts import Histogram, Quantile, bounds_union, counts_s
 from tests.telemetry import NOON_SECONDS, make_histograms, table_rows
 
 BOUNDS = (0.1, 0.5, 1.0)
+STORED = "SELECT deployment_id, version_id, latency, time, 0 AS level, layout_id, counts, sum_seconds FROM latency_sample"
 
 
 def histogram(counts: list[float], bounds: tuple[float, ...] = BOUNDS, seconds: float = math.nan) -> Histogram:
@@ -110,9 +111,7 @@ class TestStored:
     def test_rows_of_several_layouts_come_back_in_one_query_and_fold_by_group(self) -> None:
         histograms_write(make_histograms([60, 120], [[1, 2, 3, 4], [1, 1, 1, 1]], ids=[1, 2]))
         histograms_write(make_histograms([180], [[5, 6]], bounds=(2.0,), ids=1, latency=Latency.QUEUE_TIME))
-        stored = histograms_fetch(
-            "SELECT deployment_id, version_id, latency, time, 0 AS level, layout_id, counts, sum_seconds FROM latency_sample"
-        )
+        (stored,) = histograms_fetch((STORED,))
         folded = histograms_fold(stored, stored.ids)
         found = {
             int(group): (part.bounds, counts.tolist()) for part in folded for group, counts in zip(part.groups, part.counts, strict=True)
@@ -123,7 +122,5 @@ class TestStored:
         assert sorted((stored.times - NOON_SECONDS).tolist()) == [60, 120, 180]
 
     def test_nothing_stored_is_an_empty_answer(self) -> None:
-        stored = histograms_fetch(
-            "SELECT deployment_id, version_id, latency, time, 0 AS level, layout_id, counts, sum_seconds FROM latency_sample"
-        )
+        (stored,) = histograms_fetch((STORED,))
         assert (len(stored), histograms_fold(stored, stored.ids)) == (0, [])
