@@ -97,9 +97,7 @@ def telling(request: HttpRequest, actor: Actor) -> dict[str, object] | None:
     if page_name(request) not in TELLING:
         return None
     mine = None if actor.sees_all else [team for team in actor.team_ids if may_act(actor, team)]
-    found = [
-        trouble for trouble in own_troubles(now=timezone.now(), team_ids=mine) if trouble.area != "loop"
-    ]  # loops have their own banner
+    found = own_troubles(now=timezone.now(), team_ids=mine)  # loops have their own banner
     if not found:
         return None
     first = found[0]

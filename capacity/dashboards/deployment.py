@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -82,7 +81,7 @@ EVENTS_MOST, REPLICAS_MOST, ALERTS_MOST = 12, 60, 5
 @screen
 def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
-    row, status, run = standing(deployment_get(actor, pk))
+    row, status, run = standing(actor, pk)
     page = page_context(request)
     chosen = versions_chosen(request, row)
     evidence, panels = evidence_load(row, page, panels=None, chosen=chosen, more=TILE_COLUMNS, skew=True)
@@ -123,9 +122,9 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "deployment/deployment.html", context)
 
 
-def standing(row: Deployment) -> tuple[Deployment, DeploymentStatus | None, SaturationRun | None]:
+def standing(actor: Actor, pk: int) -> tuple[Deployment, DeploymentStatus | None, SaturationRun | None]:
     """The deployment with its promise, its stored state and what was found to limit it; one query."""
-    found = Deployment.objects.select_related("cluster", "team", "slo", "status", "saturation").get(pk=row.pk)
+    found = deployment_get(actor, pk, "slo", "status", "saturation")
     return found, getattr(found, "status", None), getattr(found, "saturation", None)
 
 
@@ -295,14 +294,9 @@ def verdict(evidence: Evidence, status: DeploymentStatus | None, built: Sequence
 
 
 def placed_replicas(evidence: Evidence) -> list[Placed]:
-    """Replicas of the range with what they lie on; one query."""
-    time_range = evidence.page.range
-    ids = [replica.pk for replica in evidence.replicas]
-    valid = Placement.objects.filter(
-        Q(valid_to__isnull=True) | Q(valid_to__gt=time_range.start), valid_from__lt=time_range.end, replica__in=ids
-    )
+    """Replicas of the range with what they lie on."""
     by_replica: dict[int, list[Placement]] = {}
-    for place in valid.select_related("accelerator__node", "node"):
+    for place in evidence.placements:
         by_replica.setdefault(place.replica_id, []).append(place)
     return [
         Placed(replica, places := by_replica.get(replica.pk, []), any(each.method in ESTIMATED for each in places))

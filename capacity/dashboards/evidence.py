@@ -42,7 +42,8 @@ class Evidence:
     lines: Lines
     latencies: Mapping[Latency, LatencyLines]
     kinds: Sequence[Latency]
-    accelerators: Sequence[Accelerator]
+    placements: Sequence[Placement]
+    accelerators: Sequence[Accelerator]  # of the placements
     activity: Mapping[int, Lines]  # of the accelerators
     replicas: Sequence[Replica]
     skew: Mapping[int, Lines]  # of the replicas
@@ -135,13 +136,17 @@ def folded(values: Array, how: Fold) -> Array:
     return np.asarray(np.nanmax(values, axis=0) if how is Fold.MAX else np.nanmean(values, axis=0))
 
 
-def placed_accelerators(deployment: Deployment, *, start: datetime, end: datetime) -> list[Accelerator]:
-    """Accelerators the deployment's replicas lay on within the range."""
+def placements_held(deployment: Deployment, *, start: datetime, end: datetime) -> list[Placement]:
+    """What the deployment's replicas lay on within the range; one query."""
     overlapping = Placement.objects.filter(
         Q(valid_to__isnull=True) | Q(valid_to__gt=start), valid_from__lt=end, replica__deployment=deployment
     )
-    wanted = overlapping.filter(accelerator__isnull=False).values("accelerator")
-    return list(Accelerator.objects.filter(pk__in=wanted).select_related("node", "parent"))
+    return list(overlapping.select_related("accelerator__node", "node"))
+
+
+def accelerators_of(placements: Iterable[Placement]) -> list[Accelerator]:
+    cards = {place.accelerator.pk: place.accelerator for place in placements if place.accelerator is not None}
+    return [cards[pk] for pk in sorted(cards)]
 
 
 def usual_range(deployment: Deployment, column: str, *, page: Page, points: Array) -> tuple[Array, Array] | None:

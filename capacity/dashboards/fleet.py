@@ -1,39 +1,25 @@
 """Fleet: what is on fire, what is wasted, what changed, and every deployment, worst first."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-import numpy as np
-import numpy.typing as npt
 from django.core.paginator import Paginator
 from django.db.models import Case, Count, F, FloatField, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.safestring import SafeString
 
-from capacity.analysis.limits import WORDS as LIMIT_WORDS
-from capacity.analysis.words import percent_words
-from capacity.dashboards.hardware import short_model
-from capacity.dashboards.loads import LOAD_COLUMNS, Load, load_bar, loads_of
+from capacity.dashboards.fleet_rows import FIELDS, table_rows, versions_of
 from capacity.dashboards.pages import Page, page_context, screen
 from capacity.dashboards.sheets import table_response
-from capacity.dashboards.sparks import headroom_bar, spark
 from capacity.dashboards.triage import changed, fleet_tiles, on_fire, sentence, wasted
 from capacity.models import Verdict
 from monitoring.access import actor_of, deployments_for
 from monitoring.catalog.columns import LATENCY_LABELS
-from monitoring.catalog.records import Entity, Latency
-from monitoring.catalog.systems import SYSTEMS
-from monitoring.models import Deployment, DeploymentState, Placement, Version, WorkloadKind
-from monitoring.series import latency_quantiles_many, lines_load_many
+from monitoring.catalog.records import Latency
+from monitoring.models import Deployment, DeploymentState, WorkloadKind
 
 ROWS = 50
-SPARK_POINTS = 48
 TILES_LATER_ABOVE = 200  # a larger fleet adds up its totals after the page has come
-NEAR, FULL = 0.8, 0.9
 WORST_FIRST = (Verdict.BREAKS, Verdict.WARNING, Verdict.NO_DATA, Verdict.NO_SLO, Verdict.OK)
 ACTIVE, ARCHIVED = Q(state=DeploymentState.ACTIVE), Q(state=DeploymentState.ARCHIVED)
 CHIPS: tuple[tuple[str, str, Q], ...] = (
@@ -54,7 +40,6 @@ SORTS: dict[str, tuple[str, str, bool]] = {
     "busy": ("GPU busy %", "status__accelerator_busy_ratio", True),
     "owner": ("Owner", "team__name", False),
 }
-TONES = {Verdict.BREAKS: "crit", Verdict.WARNING: "warn", Verdict.OK: "ok"}
 
 
 @dataclass(frozen=True)
@@ -73,21 +58,13 @@ class Heading:
     direction: str  # of aria-sort, empty when not sorted by
 
 
-@dataclass(frozen=True)
-class Row:
-    """One deployment as the table shows it."""
+class CountedPaginator(Paginator):  # type: ignore[type-arg]
+    """total: how many rows there are, where it is known."""
 
-    deployment: Deployment
-    tone: str
-    under: str  # model and version
-    requests: SafeString
-    latency: SafeString
-    latency_name: str
-    over: bool
-    bar: SafeString
-    free: str
-    full: str
-    hardware: str
+    def __init__(self, rows: QuerySet[Deployment], per_page: int, *, total: int | None) -> None:
+        super().__init__(rows, per_page)
+        if total is not None:
+            self.count = total
 
 
 @screen
@@ -98,7 +75,8 @@ def fleet(request: HttpRequest) -> HttpResponse:
     counts = counts_of(mine)
     shown, sort, downwards = request.GET.get("show", "all"), *sort_of(request)
     found = searched(ordered(mine, shown=shown, sort=sort, downwards=downwards), request.GET.get("q", ""))
-    rows = Paginator(found, ROWS).get_page(request.GET.get("page"))
+    total = None if request.GET.get("q") else counts.get(shown.replace("-", "_"))
+    rows = CountedPaginator(found.only(*FIELDS), ROWS, total=total).get_page(request.GET.get("page"))
     fires = on_fire(mine)
     idle = wasted(actor, page=page)
     context = {
@@ -215,12 +193,6 @@ def ordered(mine: QuerySet[Deployment], *, shown: str, sort: str, downwards: boo
     return rows.select_related("status", "slo", "team", "cluster").order_by(first, F("strain").desc(nulls_last=True), "lower_name", "pk")
 
 
-def versions_of(deployments: Sequence[Deployment]) -> dict[int, str]:
-    """deployment -> its newest version; one query. Beside the order it would be looked up for each of thousands, not for those shown."""
-    newest = Version.objects.filter(deployment__in=[row.pk for row in deployments]).order_by("deployment", "-first_seen_at")
-    return dict(newest.distinct("deployment").values_list("deployment", "name"))
-
-
 def searched(rows: QuerySet[Deployment], text: str) -> QuerySet[Deployment]:
     for word in text.split()[:5]:
         rows = rows.filter(
@@ -231,96 +203,3 @@ def searched(rows: QuerySet[Deployment], text: str) -> QuerySet[Deployment]:
             | Q(team__name__icontains=word)
         )
     return rows
-
-
-# --- What a row shows ----------------------------------------------------------------------------------------------------
-
-
-def table_rows(deployments: Sequence[Deployment], *, page: Page) -> list[Row]:
-    ids = [row.pk for row in deployments]
-    cards = accelerators_held(ids, at=page.range.end)
-    own = lines_load_many(
-        Entity.DEPLOYMENT, ids, ("requests_per_second", *LOAD_COLUMNS), start=page.range.start, end=page.range.end, points=SPARK_POINTS
-    )
-    loads = loads_of(deployments, own, {pk: list(held) for pk, held in cards.items()}, page=page)
-    courses = latency_courses(deployments, page=page)
-    versions = versions_of(deployments)
-    return [
-        table_row(
-            row,
-            spark_of(row, own.get(row.pk)),
-            courses.get(row.pk) or spark(None, label=f"{row.name} latency"),
-            version=versions.get(row.pk, ""),
-            hardware=hardware_words(cards.get(row.pk, {})),
-            load=loads.get(row.pk),
-        )
-        for row in deployments
-    ]
-
-
-def spark_of(row: Deployment, lines: object) -> SafeString:
-    line = getattr(lines, "columns", {}).get("requests_per_second")
-    return spark(line.mean if line is not None else None, label=f"{row.name} requests", area=True)
-
-
-def latency_courses(deployments: Sequence[Deployment], *, page: Page) -> dict[int, SafeString]:
-    """The promised percentile over the range; one read for each of the four kinds of latency."""
-    asked: dict[Latency, dict[int, float]] = defaultdict(dict)
-    for row in deployments:
-        status = getattr(row, "status", None)
-        if status is not None and status.latency and status.percentile and not status.latency_is_mean:
-            asked[Latency(status.latency)][row.pk] = status.percentile
-    courses: dict[int, npt.NDArray[np.float64]] = {}
-    for latency in Latency:
-        loaded = latency_quantiles_many(asked[latency], latency, start=page.range.start, end=page.range.end, points=SPARK_POINTS)
-        courses |= loaded
-    limits = {row.pk: row.slo.threshold_seconds for row in deployments if hasattr(row, "slo")}
-    names = {row.pk: row.name for row in deployments}
-    return {pk: spark(values, label=f"{names[pk]} latency", limit=limits.get(pk)) for pk, values in courses.items()}
-
-
-def table_row(row: Deployment, requests: SafeString, latency: SafeString, *, version: str, hardware: str, load: Load | None = None) -> Row:
-    status, slo = getattr(row, "status", None), getattr(row, "slo", None)
-    system = SYSTEMS[row.system].name if row.system in SYSTEMS else row.system
-    under = " · ".join(part for part in (row.model_name if row.model_name != row.name else "", version, system) if part)
-    if status is None:
-        return Row(row, "none", under, requests, latency, "", False, headroom_bar(None, None), "not seen", "", hardware)
-    over = bool(slo and slo.threshold_seconds and slo.latency == status.latency and (status.latency_seconds or 0) > slo.threshold_seconds)
-    ratio = status.limit_ratio
-    tone = "" if ratio is None else "crit" if ratio >= FULL and status.verdict == Verdict.BREAKS else "warn" if ratio >= NEAR else ""
-    full = f"{LIMIT_WORDS.get(status.limit_name, 'Limit')} full" if ratio is not None and ratio >= FULL else ""
-    free = "not seen" if ratio is None else f"{percent_words(max(1 - ratio, 0.0))} free"
-    name = "" if status.latency is None else "mean" if status.latency_is_mean else f"p{100 * (status.percentile or 0.95):g}"
-    label = f"{LATENCY_LABELS[Latency(status.latency)]} {name}" if status.latency else ""
-    return Row(
-        row,
-        TONES.get(Verdict(status.verdict), "none"),
-        under,
-        requests,
-        latency,
-        label,
-        over,
-        load_bar(load, ratio, tone=tone),
-        free,
-        full,
-        hardware,
-    )
-
-
-def accelerators_held(ids: Sequence[int], *, at: datetime) -> Mapping[int, Mapping[int, str]]:
-    """deployment -> accelerator -> what it is, in short, of the placements that hold at an instant; one query."""
-    placed = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=at), valid_from__lte=at, accelerator__isnull=False)
-    kinds = (
-        placed.filter(replica__deployment__in=ids)
-        .values_list("replica__deployment", "accelerator", "accelerator__model_name", "accelerator__mig_profile")
-        .distinct()
-    )
-    found: dict[int, dict[int, str]] = defaultdict(dict)
-    for pk, accelerator, model, profile in kinds:
-        found[pk][accelerator] = profile or short_model(model)
-    return found
-
-
-def hardware_words(held: Mapping[int, str]) -> str:
-    """ "12 × H100": how many accelerators of which kind."""
-    return ", ".join(f"{number} × {name}" for name, number in Counter(held.values()).most_common(2))

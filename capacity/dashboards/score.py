@@ -13,10 +13,11 @@ from capacity.dashboards.charts import Plot, figure, stretches
 from capacity.dashboards.evidence import (
     POINTS,
     Evidence,
+    accelerators_of,
     activity_load,
     is_llm,
     latencies_load,
-    placed_accelerators,
+    placements_held,
     usual_range,
 )
 from capacity.dashboards.pages import Page, seconds_utc, span_words
@@ -117,7 +118,8 @@ def evidence_load(
     """Load what the panels need, and no more. None: those that a Deployment page opens with."""
     slo = getattr(deployment, "slo", None)
     kinds = latency_kinds(deployment.pk)
-    accelerators = placed_accelerators(deployment, start=page.range.start, end=page.range.end)
+    placements = placements_held(deployment, start=page.range.start, end=page.range.end)
+    accelerators = accelerators_of(placements)
     if panels is None:
         panels, _ = chosen_panels(kinds, deployment, slo=slo, has_accelerators=bool(accelerators))
     versions = list(Version.objects.filter(deployment=deployment))
@@ -140,6 +142,7 @@ def evidence_load(
         ),
         latencies=latencies_load(deployment, sorted(needed & set(kinds)), page=page, versions=ids),
         kinds=kinds,
+        placements=placements,
         accelerators=accelerators,
         activity=activity_load(Entity.ACCELERATOR, [each.pk for each in accelerators], activity, page=page),
         replicas=replicas,

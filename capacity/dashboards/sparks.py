@@ -1,7 +1,7 @@
 """Small drawings inside tables and tiles, as inline SVG from the server: sparkline, headroom bar, share bar."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +25,18 @@ def spark(
         return format_html('<svg class="spark" viewBox="0 0 84 22" role="img" aria-label="{}: not seen"></svg>', label)
     width = 160 if wide else WIDTH
     top = max(top, float(np.nanmax(values)), (limit or 0.0) * 1.06, 1e-12)
-    xs = places(width, values.size)
-    ys = HEIGHT - BOTTOM - values / top * (HEIGHT - TOP - BOTTOM)
-    runs = [points(xs[a:b], ys[a:b]) for a, b in stretches(np.isfinite(values))]
-    last = int(np.flatnonzero(np.isfinite(values))[-1])
+    ys = (HEIGHT - BOTTOM - values / top * (HEIGHT - TOP - BOTTOM)).tolist()
+    stops = stretches(np.isfinite(values))
+    runs = [points(width, ys, stop) for stop in stops]
+    last = stops[-1][1] - 1
     tone = ' data-s="crit"' if limit is not None and values[last] > limit else ""
-    x, y = f"{xs[last]:.1f}", f"{ys[last]:.1f}"
+    x, y = runs[-1].rpartition(" ")[2].split(",")
     drawn = "".join(
         (
             *(f'<path class="ar" d="M{run} L{run.split(" ")[-1].split(",")[0]},22 L{run.split(",")[0]},22z"/>' for run in runs if area),
             limit_line(limit, top=top, width=width),
             *(f'<polyline class="ln" points="{run}" vector-effect="non-scaling-stroke"/>' for run in runs),
-            over_line(values, xs, ys, limit=limit),
+            over_line(values, ys, limit=limit, width=width),
             f'<line class="pt-l" x1="{x}" x2="{x}" y1="{y}" y2="{y}" vector-effect="non-scaling-stroke"/>',
         )
     )
@@ -45,13 +45,19 @@ def spark(
     return SafeString(f'{frame}{escape(label)}">{drawn}</svg>')
 
 
-@cache
-def places(width: int, count: int) -> Array:
-    return np.linspace(0, width - 3.0, count)
+Stop = tuple[int, int]  # of values that stand side by side: the first, and the one behind the last
 
 
-def points(xs: Array, ys: Array) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))  # numpy's own numbers take twice as long
+def points(width: int, ys: Sequence[float], stop: Stop) -> str:
+    first, end = stop
+    return places(width, len(ys), stop) % tuple(ys[first:end])
+
+
+@lru_cache(maxsize=1024)
+def places(width: int, count: int, stop: Stop) -> str:
+    """The points of a stretch, their heights still open: a hundred drawings of a page have the same steps."""
+    first, end = stop
+    return " ".join(f"{x:.1f},%.1f" for x in np.linspace(0, width - 3.0, count)[first:end].tolist())
 
 
 def limit_line(limit: float | None, *, top: float, width: int) -> str:
@@ -61,13 +67,14 @@ def limit_line(limit: float | None, *, top: float, width: int) -> str:
     return f'<line class="slo" x1="0" x2="{width}" y1="{y}" y2="{y}" vector-effect="non-scaling-stroke"/>'
 
 
-def over_line(values: Array, xs: Array, ys: Array, *, limit: float | None) -> str:
+def over_line(values: Array, ys: Sequence[float], *, limit: float | None, width: int) -> str:
     if limit is None:
         return ""
-    above = np.isfinite(values) & (np.nan_to_num(values) > limit)
+    above = values > limit  # a gap is not
     if not above.any():
         return ""
-    runs = (points(xs[max(a - 1, 0) : b], ys[max(a - 1, 0) : b]) for a, b in stretches(above) if np.isfinite(ys[max(a - 1, 0)]))
+    stops = ((max(first - 1, 0), end) for first, end in stretches(above))
+    runs = (points(width, ys, stop) for stop in stops if np.isfinite(values[stop[0]]))
     return "".join(f'<polyline class="over" points="{run}" vector-effect="non-scaling-stroke"/>' for run in runs)
 
 

@@ -1,5 +1,6 @@
 """The top of Fleet: the sentence, on fire, wasted, changed, and the tiles."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-from django.db.models import QuerySet
+from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -24,8 +25,9 @@ from capacity.models import DeploymentStatus, Verdict
 from monitoring.access import Actor, accelerator_shares, accelerators_for, events_for
 from monitoring.catalog.records import Entity
 from monitoring.models import Deployment, DeploymentState, Event, EventKind
-from monitoring.series import Summary, lines_load_total, totals_load
+from monitoring.series import lines_load_total, means_load
 
+FIRES_FIRST = (Verdict.BREAKS, Verdict.WARNING, Verdict.NO_DATA)
 FIRES_MOST, WASTED_MOST, CHANGED_MOST = 4, 5, 5
 IDLE_RATIO, SLACK_RATIO = 0.05, 0.3
 IDLE_HOURS = 24
@@ -66,16 +68,11 @@ class Wasted:
 
 
 def on_fire(mine: QuerySet[Deployment]) -> list[Fire]:
-    """Broken promises first, the longest first; then warnings; then what fell silent."""
-    rows = DeploymentStatus.objects.filter(deployment__in=mine.filter(state=DeploymentState.ACTIVE)).exclude(
-        verdict__in=(Verdict.OK, Verdict.NO_SLO)
-    )
-    order = {Verdict.BREAKS: 0, Verdict.WARNING: 1, Verdict.NO_DATA: 2}
-    picked: list[DeploymentStatus] = []
-    for verdict in order:
-        picked += (
-            rows.filter(verdict=verdict).select_related("deployment").order_by("since", "deployment__name")[: FIRES_MOST - len(picked)]
-        )
+    """Broken promises first, the longest first; then warnings; then what fell silent. One query."""
+    rows = DeploymentStatus.objects.filter(deployment__in=mine.filter(state=DeploymentState.ACTIVE), verdict__in=FIRES_FIRST)
+    urgency = Case(*(When(verdict=verdict, then=Value(place)) for place, verdict in enumerate(FIRES_FIRST)), output_field=IntegerField())
+    told = rows.select_related("deployment").only("verdict", "since", "as_of", "text", "deployment__name")
+    picked = told.order_by(urgency, "since", "deployment__name")[:FIRES_MOST]
     return [fire(status) for status in picked]
 
 
@@ -105,13 +102,13 @@ def wasted(actor: Actor, *, page: Page) -> Wasted:
     accelerators = [Card(*row) for row in leaves.values_list("pk", "model_name", "mig_profile")]
     ids = [each.pk for each in accelerators]
     start = end - timedelta(hours=IDLE_HOURS)
-    totals = totals_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end, means_only=True)
-    busy = {pk: value for pk in ids if (value := busy_mean(totals.get(pk, {}))) is not None}
-    shares = accelerator_shares(actor, [pk for pk, value in busy.items() if value < SLACK_RATIO], at=now)
+    busy = busy_means(ids, start=start, end=end)
+    slack = {pk: value for pk, value in busy.items() if value < SLACK_RATIO}
+    shares = accelerator_shares(actor, list(slack), at=now)
     grouped: dict[int | None, list[tuple[Card, float]]] = defaultdict(list)
     names: dict[int | None, Deployment | None] = {None: None}
     for each in accelerators:
-        if (value := busy.get(each.pk)) is None or value >= SLACK_RATIO:
+        if (value := slack.get(each.pk)) is None:
             continue
         own = [share.deployment for share in shares.get(each.pk, []) if share.deployment is not None]
         if not own and shares.get(each.pk):
@@ -124,8 +121,12 @@ def wasted(actor: Actor, *, page: Page) -> Wasted:
     return Wasted(lines[:WASTED_MOST], sum(line.hours for line in lines), idle, len(busy), len(ids))
 
 
-def busy_mean(columns: Mapping[str, Summary]) -> float | None:
-    return next((columns[name].mean for name in BUSY if name in columns and columns[name].count > 0), None)
+def busy_means(ids: Sequence[int], *, start: datetime, end: datetime) -> dict[int, float]:
+    """Accelerator -> how busy it was on average, by the better counter where it has it; left out where neither was measured."""
+    means = means_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end)
+    better, other = (means[name] for name in BUSY)
+    busy = np.where(np.isfinite(better), better, other).tolist()
+    return {pk: value for pk, value in zip(ids, busy, strict=True) if math.isfinite(value)}
 
 
 def waste(deployment: Deployment | None, members: Sequence[tuple[Card, float]]) -> Waste:

@@ -180,8 +180,9 @@ def row_get(rows: "QuerySet[Row]", pk: object) -> Row:
         raise Http404("There is no such page.") from None
 
 
-def deployment_get(actor: Actor, pk: object) -> Deployment:
-    return row_get(deployments_for(actor).select_related("cluster", "team"), pk)
+def deployment_get(actor: Actor, pk: object, *beside: str) -> Deployment:
+    """beside: what else is to come in the same query."""
+    return row_get(deployments_for(actor).select_related("cluster", "team", *beside), pk)
 
 
 def deployment_edit_get(actor: Actor, pk: object) -> Deployment:

@@ -1,4 +1,4 @@
-"""The product's own troubles with telling, for the banner: channels that are off, messages given up or late, loops that stand still."""
+"""The product's own troubles with telling, for the banner: channels that are off, messages given up or late."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,21 +8,15 @@ from django.conf import settings
 from django.db.models import Count, Min, Q
 
 from monitoring.alerts.channels.base import span_words
-from monitoring.models import LOOPS_WATCHED, Channel, ChannelKind, Heartbeat, Notification, NotificationState
+from monitoring.models import Channel, ChannelKind, Notification, NotificationState
 
 LATE = timedelta(minutes=10)
 DEAD_SHOWN = timedelta(days=7)
-LOOP_WORDS = {
-    "monitoring.alerts_evaluate": "Alerts have not been evaluated",
-    "monitoring.alerts_send": "Nobody has sent alerts",
-    "monitoring.alerts_sweep": "Repeats and escalations have not been looked at",
-    "monitoring.partitions_ahead": "Partitions have not been made ahead",
-}
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """sentence; area: channel, delivery, loop or mail; pk: of the channel, where there is one."""
+    """sentence; area: channel, delivery or mail; pk: of the channel, where there is one."""
 
     sentence: str
     area: str
@@ -30,12 +24,12 @@ class Trouble:
 
 
 def own_troubles(*, now: datetime, team_ids: Collection[int] | None = None) -> tuple[Trouble, ...]:
-    """Three queries; team_ids: whose channels are looked at, None: everybody's."""
+    """Two queries; team_ids: whose channels are looked at, None: everybody's."""
     channels = Channel.objects.filter(enabled=True)
     if team_ids is not None:
         channels = channels.filter(team__in=team_ids)
     rows = list(channels.only("pk", "name", "kind", "switched_off_why"))
-    return (*loop_troubles(now=now), *mail_troubles(rows), *channel_troubles(rows), *delivery_troubles(rows, now=now))
+    return (*mail_troubles(rows), *channel_troubles(rows), *delivery_troubles(rows, now=now))
 
 
 def channel_troubles(channels: Collection[Channel]) -> list[Trouble]:
@@ -67,13 +61,3 @@ def delivery_troubles(channels: Collection[Channel], *, now: datetime) -> list[T
 
 def messages_words(count: int) -> str:
     return f"{count} message{'' if count == 1 else 's'}"
-
-
-def loop_troubles(*, now: datetime) -> list[Trouble]:
-    beats = Heartbeat.objects.filter(name__in=LOOP_WORDS).values_list("name", "at")
-    ages = {name: (now - at).total_seconds() for name, at in beats}
-    return [
-        Trouble(f"{LOOP_WORDS[name]} for {span_words(age)}: is the worker running?", "loop")
-        for name, age in sorted(ages.items())
-        if age > LOOPS_WATCHED[name]
-    ]

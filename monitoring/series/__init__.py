@@ -5,7 +5,7 @@ from monitoring.series.latency_many import Judged, latency_judged_many, latency_
 from monitoring.series.lines import lines_load, lines_load_many, lines_load_total, lines_load_windows
 from monitoring.series.records import LatencyLines, Latest, Line, Lines, Summary
 from monitoring.series.steps import StepColumn, Steps, steps_load
-from monitoring.series.totals import coverage_load, latest_load, newest_load, totals_load, totals_load_windows
+from monitoring.series.totals import coverage_load, latest_load, means_load, newest_load, totals_load, totals_load_windows
 from monitoring.series.windows import ALIGNED_SECONDS, Totals, windows_load
 from monitoring.store.layouts import Histogram, Quantile, histograms_merge
 from monitoring.store.watermarks import watermarks_held
@@ -39,6 +39,7 @@ __all__ = [
     "lines_load_many",
     "lines_load_total",
     "lines_load_windows",
+    "means_load",
     "newest_load",
     "steps_load",
     "totals_load",

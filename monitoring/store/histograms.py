@@ -139,6 +139,10 @@ def stored_of(got: Mapping[str, NDArray[Any]]) -> StoredHistograms:
 
 def histograms_fold(stored: StoredHistograms, groups: Ints, *, weights: Floats | None = None) -> list[FoldedHistograms]:
     """Add up the rows of each group (labels from 0; -1 = leave out). One result for each set of layouts that meets in a group."""
+    if len(stored.counts) == 1:
+        (layout,) = stored.counts
+        members = np.unique(groups[groups >= 0])
+        return [layouts_fold(stored, groups, members, (layout,), weights)] if len(members) else []
     pairs = np.unique(np.stack((groups, stored.layouts))[:, groups >= 0], axis=1)
     met: dict[int, tuple[int, ...]] = {}
     for group, layout in pairs.T.tolist():

@@ -176,23 +176,20 @@ class TestTroubles:
         for state, attempts in (("dead", 9), ("waiting", 3), ("waiting", 0)):
             (row,) = queue(make_alert(), late, "fire")
             Notification.objects.filter(pk=row.pk).update(state=state, attempts=attempts)
-        Heartbeat.objects.create(name="monitoring.alerts_send", at=NOON)
         now = NOON + 20 * MINUTE
         with CaptureQueriesContext(connection) as seen:
             found = own_troubles(now=now)
-        assert len(seen) == 3
+        assert len(seen) == 2
         assert [(trouble.area, trouble.pk) for trouble in found] == [
-            *(("loop", None), ("mail", None), ("channel", off.pk)),
-            *(("delivery", late.pk), ("delivery", late.pk)),
+            *(("mail", None), ("channel", off.pk), ("delivery", late.pk), ("delivery", late.pk)),
         ]
         assert [trouble.sentence for trouble in found] == [
-            "Nobody has sent alerts for 20 min: is the worker running?",
             "E-mail channels cannot send: no mail server is set (HEADROOM_EMAIL_URL).",
             "Channel off is switched off: 410 gone",
             "1 message of channel late given up; replay or let them be.",
             "1 message of channel late could not be delivered for 20 min.",
         ]
-        assert [trouble.area for trouble in own_troubles(now=now, team_ids=[own.pk])] == ["loop", "mail", "channel"]
+        assert [trouble.area for trouble in own_troubles(now=now, team_ids=[own.pk])] == ["mail", "channel"]
         assert [trouble.area for trouble in own_troubles(now=NOON, team_ids=[])] == []
 
 

@@ -11,6 +11,7 @@ from monitoring.catalog.records import Entity
 from monitoring.rollups import rollups_fill
 from monitoring.series import Line, Lines, lines_load, lines_load_many, lines_load_total
 from monitoring.store import rollups_write, rows_write
+from monitoring.store.copy import TIMES_ASKED
 from tests.telemetry import NAN, NOON_SECONDS, at, make_rollups, make_rows
 
 HOUR = 3600.0
@@ -131,20 +132,21 @@ class TestOne:
         for name in ("times", "mean", "low", "high"):
             assert getattr(inside, name) == pytest.approx(getattr(outside, name), rel=1e-5, nan_ok=True), name
 
-    def test_added_up_inside_the_database_it_is_planned_once_for_every_entity_and_window(
+    def test_from_the_third_time_it_is_planned_once_for_every_entity_and_window(
         self, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         rows_write(make_rows(minutes(1, 60), Entity.ACCELERATOR, ids=[1, 2] * 30, power_watts=[1, 2] * 30), overwrite=True)
         rollups_fill(now=at(20 * HOUR))
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")
-            for number, late in ((1, 0), (2, 3), (1, 6)):
+            TIMES_ASKED.clear()
+            for number, late in ((1, 0), (2, 3), (1, 6), (2, 0), (1, 3)):
                 window = {"start": at((late - 39) * HOUR), "end": at((late + 6) * HOUR), "points": 60}
                 with django_assert_num_queries(3):  # the watermarks, as this is inside a transaction; the rows; coarser ones for the gaps
                     line = lines_load(Entity.ACCELERATOR, number, ["power_watts"], **window).columns["power_watts"]  # type: ignore[arg-type]
                 assert np.nanmean(line.mean) == number
             cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
-            assert cursor.fetchall() == [(3, 0)]
+            assert cursor.fetchall() == [(3, 0), (3, 0)]  # the rows, and coarser ones
 
     def test_as_of_never_claims_more_than_was_seen(self) -> None:
         rows_write(make_rows(minutes(1, 60), Entity.ACCELERATOR, power_watts=1), overwrite=True)
