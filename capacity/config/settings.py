@@ -186,7 +186,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "options": f"-c statement_timeout={int(STATEMENT_TIMEOUT_SECONDS * 1000)} -c idle_in_transaction_session_timeout=30000",
     }
 )
-# The charts that monitoring.store prepares: Django's own cursors never do, and planned anew each time nothing would be gained.
+# The reads that monitoring.store prepares: Django's own cursors never do, and planned anew each time nothing would be gained.
 if env.bool("HEADROOM_PREPARED_STATEMENTS", default=True):
     DATABASES["default"]["OPTIONS"]["prepare_threshold"] = 0
     DATABASES["default"]["OPTIONS"]["options"] += " -c plan_cache_mode=force_generic_plan"

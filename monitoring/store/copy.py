@@ -25,10 +25,10 @@ TRAILER = struct.pack(">h", -1)
 REAL_ARRAY_HEAD = struct.pack(">iii", 1, 0, 700)  # one dimension, no NULLs, float4
 EPOCH_2000 = 946684800
 NAN = "'NaN'::real"
-TEXTS_KEPT = 512  # texts of queries that were put together before
+TEXTS_KEPT = 256  # texts of queries that were put together before
 PREPARED_MOST = 32  # on one connection; of more the one that was not used for longest is forgotten
-ASKED_BEFORE = 2  # times in vain, before a query is prepared
-TIMES_ASKED: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()  # connection -> text -> times
+ASKED_BEFORE = 2  # times, before a query is prepared
+TIMES_ASKED: WeakKeyDictionary[Any, Counter[int]] = WeakKeyDictionary()  # connection -> hash of the text -> times
 
 SENDS = {"integer": "int4send", "smallint": "int2send", "real": "float4send", "timestamptz": "timestamptz_send"}
 REAL_CELL = np.dtype([("length", ">i4"), ("value", ">f4")])
@@ -150,14 +150,14 @@ def tables_fetch(query: Query, values: Mapping[str, Any] | None = None, *, often
 
 def prepares(text: str) -> bool:
     """Whether this connection has been asked often enough: a plan for all values has all partitions in it, so it takes as long
-    to make as several for some values, and a megabyte to keep."""
+    to make as several for some values, and a megabyte or two to keep."""
+    connection.ensure_connection()
     known = TIMES_ASKED.get(connection.connection)
     if known is None:
-        connection.ensure_connection()
         known = TIMES_ASKED[connection.connection] = Counter()
         connection.connection.prepared_max = PREPARED_MOST
-    known[text] += 1
-    return known[text] > ASKED_BEFORE
+    known[hash(text)] += 1
+    return known[hash(text)] > ASKED_BEFORE and connection.connection.prepare_threshold is not None
 
 
 def table_parse(raw: bytes, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:

@@ -32,7 +32,7 @@ from monitoring.store.schema import (
 )
 
 Watermarks = Mapping[tuple[str, str], float]
-OFTEN_MOST = 64  # entities
+OFTEN_MOST = 64  # entities: what pages ask of so few, they ask often
 RAW_TAIL_SECONDS = 7200.0  # at the live edge so few raw rows are read sooner than two tables are asked
 ADDED_UP = 1  # the level of rows that the database has added up to the steps of a chart
 ADDED_PARTS = ("sum", "min", "max")  # of such a row: `sum` is the mean, which counts once
@@ -80,11 +80,11 @@ class Asked:
     cuts: tuple[Cut, ...]
     whose: Whose
     values: dict[str, Any]
-    often: bool  # as pages ask it
+    often: bool
 
 
 def asked_of(ids: Sequence[int] | Ints, pieces: Sequence[Piece], versions: Sequence[int] | None = None) -> Asked:
-    """ids must not be empty. Of few entities the query is prepared: a page asks thirty, and to plan them takes longer than to run them."""
+    """ids must not be empty. A page asks a dozen queries of few entities, and to plan them takes longer than to run them."""
     values: dict[str, Any] = {"id": Int4(ids[0])} if len(ids) == 1 else {"ids": array_text(ids)}
     if versions is not None:
         values["versions"] = array_text(versions)
