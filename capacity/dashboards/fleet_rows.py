@@ -198,11 +198,8 @@ def versions_of(deployments: Sequence[Deployment]) -> dict[int, str]:
 def accelerators_held(ids: Sequence[int], *, at: datetime) -> Mapping[int, Mapping[int, str]]:
     """deployment -> accelerator -> what it is, in short, of the placements that hold at an instant; one query."""
     placed = Placement.objects.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=at), valid_from__lte=at, accelerator__isnull=False)
-    kinds = (
-        placed.filter(replica__deployment__in=ids)
-        .values_list("replica__deployment", "accelerator", "accelerator__model_name", "accelerator__mig_profile")
-        .distinct()
-    )
+    held = placed.filter(replica__deployment__in=ids).order_by()
+    kinds = held.values_list("replica__deployment", "accelerator", "accelerator__model_name", "accelerator__mig_profile")
     found: dict[int, dict[int, str]] = defaultdict(dict)
     for pk, accelerator, model, profile in kinds:
         found[pk][accelerator] = profile or short_model(model)

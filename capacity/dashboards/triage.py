@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
+from django.db import connection
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -32,6 +34,7 @@ FIRES_MOST, WASTED_MOST, CHANGED_MOST = 4, 5, 5
 IDLE_RATIO, SLACK_RATIO = 0.05, 0.3
 IDLE_HOURS = 24
 ADDED_UP = timedelta(minutes=10)  # an hour stands in the rollup of hours that long after its end: one row instead of dozens
+KEPT_SECONDS = 60.0
 CHANGED_DAYS = 7
 LATELY = timedelta(minutes=15)
 LASTED = re.compile(r", for (\d+ (?:min|h|days))\b")  # as capacity.analysis.status writes it
@@ -46,6 +49,18 @@ class Fire:
     tone: str
     lasted: str
     text: str  # the stored sentence without how long: that stands at the right
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How busy accelerators were in a window that is over: until when that is good (monotonic seconds), and of which it was asked."""
+
+    until: float
+    asked: frozenset[int]
+    busy: Mapping[int, float]
+
+
+BUSY_KEPT: dict[tuple[datetime, datetime], Kept] = {}
 
 
 @dataclass(frozen=True)
@@ -122,11 +137,19 @@ def wasted(actor: Actor, *, page: Page) -> Wasted:
 
 
 def busy_means(ids: Sequence[int], *, start: datetime, end: datetime) -> dict[int, float]:
-    """Accelerator -> how busy it was on average, by the better counter where it has it; left out where neither was measured."""
-    means = means_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end)
-    better, other = (means[name] for name in BUSY)
-    busy = np.where(np.isfinite(better), better, other).tolist()
-    return {pk: value for pk, value in zip(ids, busy, strict=True) if math.isfinite(value)}
+    """Accelerator -> how busy it was on average, by the better counter where it has it; left out where neither was measured.
+
+    The window is over: only late samples change what it says, so that it is read once a minute, not for each look at Fleet.
+    """
+    kept = BUSY_KEPT.get((start, end))
+    if connection.in_atomic_block or kept is None or time.monotonic() > kept.until or not kept.asked.issuperset(ids):
+        means = means_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end)
+        better, other = (means[name] for name in BUSY)
+        busy = dict(zip(ids, np.where(np.isfinite(better), better, other).tolist(), strict=True))
+        kept = Kept(time.monotonic() + KEPT_SECONDS, frozenset(ids), {pk: value for pk, value in busy.items() if math.isfinite(value)})
+        BUSY_KEPT.clear()
+        BUSY_KEPT[start, end] = kept
+    return {pk: kept.busy[pk] for pk in ids if pk in kept.busy}
 
 
 def waste(deployment: Deployment | None, members: Sequence[tuple[Card, float]]) -> Waste:

@@ -123,12 +123,11 @@ def latency_totals_windows(
     *,
     versions: Sequence[int] | None = None,
 ) -> list[dict[Latency, dict[int, Histogram]]]:
-    """Of each window (start, end) and each kind the merged histograms; as many queries as for one. Nothing may be empty."""
+    """Of each window (start, end) and each kind the merged histograms; as many queries as for one. No list may be empty."""
     marks = watermarks_load()
     pieces = [pieces_exact(LATENCY, start.timestamp(), end.timestamp(), marks) for start, end in windows]
-    found = iter(latency_fetch_windows(deployment_ids, latencies, [own for own in pieces if own], versions) if any(pieces) else [])
-    several = [next(found) if own else None for own in pieces]
-    return [{kind: merged_by_id(kind_taken(stored, kind)) if stored else {} for kind in latencies} for stored in several]
+    several = latency_fetch_windows(deployment_ids, latencies, pieces, versions)
+    return [{kind: merged_by_id(kind_taken(stored, kind)) for kind in latencies} for stored in several]
 
 
 def merged_by_id(stored: StoredHistograms) -> dict[int, Histogram]:

@@ -149,8 +149,8 @@ def pieces_tail(family: str, level: Level, start: float, end: float, watermarks:
 
 
 def pieces_exact(family: str, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
-    """The window cut so that each instant is read once, from the coarsest level whose rows lie wholly inside."""
-    return pieces_cut(family, len(LEVELS) - 1, start, end, watermarks)
+    """The window cut so that each instant is read once, from the coarsest level whose rows lie wholly inside; at least one piece."""
+    return pieces_cut(family, len(LEVELS) - 1, start, end, watermarks) or [Piece(RAW, start, end)]
 
 
 def pieces_cut(family: str, rank: int, start: float, end: float, watermarks: Watermarks) -> list[Piece]:
@@ -289,7 +289,7 @@ def latency_fetch(
 def latency_fetch_windows(
     ids: Sequence[int] | Ints, latencies: Sequence[Latency], windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None = None
 ) -> list[StoredHistograms]:
-    """Of each window its pieces, of all kinds of latency asked for; as many queries as for one. Neither may be empty."""
+    """Of each window its pieces, of all kinds of latency asked for; as many queries as for one. Nothing may be empty."""
     asked = asked_of(ids, [piece for window in windows for piece in window], versions)
     cuts = iter(asked.cuts)
     several = [tuple(islice(cuts, len(window))) for window in windows]

@@ -10,10 +10,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from capacity.dashboards import triage
 from capacity.dashboards.loads import load_bar, load_of, ratio_of
 from capacity.models import DeploymentStatus, Verdict
+from monitoring.catalog.records import Entity
 from monitoring.models import Deployment, DeploymentState, Event, EventKind, Slo
 from monitoring.series import Line, Lines
+from monitoring.store import rows_write
 from tests.factories import (
     make_accelerator,
     make_admin,
@@ -25,6 +28,7 @@ from tests.factories import (
     make_replica,
     make_team,
 )
+from tests.telemetry import at, make_rows, store_clear
 
 pytestmark = pytest.mark.django_db
 
@@ -206,3 +210,25 @@ def test_what_burns_says_how_long_once(client: Client) -> None:
     page = client.get("/").content.decode()
     assert "<p>First token p95 2.24 s, SLO 0.80 s. KV cache 98 %.</p>" in page
     assert page.count("31 min") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_how_busy_a_window_was_that_is_over_is_read_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(triage.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(triage, "BUSY_KEPT", {})
+    rows_write(make_rows([60, 60], Entity.ACCELERATOR, ids=[1, 2], gpu_utilization_ratio=[0.25, 0.5]), overwrite=True)
+
+    def asked(*ids: int) -> tuple[dict[int, float], bool]:
+        with CaptureQueriesContext(connection) as seen:
+            found = triage.busy_means(list(ids), start=at(0), end=at(3600))
+        return found, len(seen) > 0
+
+    try:
+        assert asked(1, 2, 3) == ({1: 0.25, 2: 0.5}, True)
+        assert asked(2) == ({2: 0.5}, False)
+        assert asked(2, 4) == ({2: 0.5}, True)
+        clock[0] += 61
+        assert asked(2) == ({2: 0.5}, True)
+    finally:
+        store_clear()

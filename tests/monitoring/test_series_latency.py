@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 import monitoring.series
 from monitoring.catalog.records import Latency
 from monitoring.rollups import rollups_fill
-from monitoring.series import histogram_of, latency_kinds, latency_load, latency_totals
+from monitoring.series import histogram_of, latency_kinds, latency_load, latency_load_kinds, latency_totals, latency_totals_windows
 from monitoring.store import Histograms, histograms_write
 from tests.telemetry import FRESH_SEEDS, NOON_SECONDS, at, make_histograms, seed_of
 
@@ -145,6 +145,22 @@ class TestLines:
         histograms_write(make_histograms([420], [[0, 1, 0, 0]]))
         lines = latency_load(1, KIND, start=at(0), end=at(600), points=10)
         assert lines.count == pytest.approx([2] * 5 + [1, 1, 0, 0, 0])
+
+    def test_several_kinds_in_one_query_are_each_the_same_as_alone(self) -> None:
+        histograms_write(make_histograms([60, 120], [[1, 2, 3, 4], [4, 3, 2, 1]]))
+        histograms_write(make_histograms([60, 180], [[5, 6], [7, 8]], bounds=(2.0,), latency=Latency.QUEUE_TIME))
+        window = {"start": at(0), "end": at(600), "points": 10}
+        kinds = [KIND, Latency.QUEUE_TIME, Latency.TIME_TO_FIRST_TOKEN]
+        alone = {kind: latency_load(1, kind, **window) for kind in kinds}  # type: ignore[arg-type]
+        for _ in range(4):  # by COPY, then prepared
+            found = latency_load_kinds(1, kinds, **window)  # type: ignore[arg-type]
+            for kind in kinds:
+                assert (found[kind].latency, found[kind].bounds, found[kind].sure) == (kind, alone[kind].bounds, alone[kind].sure)
+                np.testing.assert_array_equal(found[kind].counts, alone[kind].counts)
+            totals = latency_totals_windows([1], kinds, [(at(0), at(60)), (at(60), at(60)), (at(60), at(600))])
+            assert [each[KIND][1].count if each[KIND] else None for each in totals] == [10, None, 10]
+            assert [each[Latency.QUEUE_TIME][1].count if each[Latency.QUEUE_TIME] else None for each in totals] == [11, None, 15]
+            assert not any(each[Latency.TIME_TO_FIRST_TOKEN] for each in totals)
 
     def test_the_kinds_a_deployment_has_are_listed(self) -> None:
         histograms_write(make_histograms([300], [[0, 10, 0, 0]], latency=Latency.QUEUE_TIME), table="5m")

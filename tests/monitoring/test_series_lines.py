@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from monitoring.catalog.records import Entity
 from monitoring.rollups import rollups_fill
-from monitoring.series import Line, Lines, lines_load, lines_load_many, lines_load_total
+from monitoring.series import Line, Lines, lines_load, lines_load_many, lines_load_total, lines_load_windows
 from monitoring.store import rollups_write, rows_write
 from monitoring.store.copy import TIMES_ASKED
 from tests.telemetry import NAN, NOON_SECONDS, at, make_rollups, make_rows
@@ -131,6 +131,18 @@ class TestOne:
         outside = lines_load(Entity.DEPLOYMENT, 1, ["requests_per_second"], **window).columns["requests_per_second"]  # type: ignore[arg-type]
         for name in ("times", "mean", "low", "high"):
             assert getattr(inside, name) == pytest.approx(getattr(outside, name), rel=1e-5, nan_ok=True), name
+
+    def test_several_windows_in_one_query_are_each_the_same_as_alone(self) -> None:
+        rows_write(make_rows(minutes(1, 60), requests_per_second=np.arange(60)), overwrite=True)
+        rollups_write(make_rollups([-300, -600], requests_per_second=[7, 9]))  # an import: the first window has gaps that it fills
+        windows = [(at(-900), at(0)), (at(0), at(HOUR)), (at(10 * HOUR), at(11 * HOUR))]
+        for _ in range(4):  # by COPY, then prepared
+            found = lines_load_windows(Entity.DEPLOYMENT, 1, ["requests_per_second"], windows, points=15)
+            for (start, end), lines in zip(windows, found, strict=True):
+                alone = lines_load(Entity.DEPLOYMENT, 1, ["requests_per_second"], start=start, end=end, points=15)
+                assert (lines.step, lines.table, lines.as_of) == (alone.step, alone.table, alone.as_of)
+                np.testing.assert_array_equal(lines.columns["requests_per_second"].mean, alone.columns["requests_per_second"].mean)
+            assert [bool(np.isfinite(lines.columns["requests_per_second"].mean).any()) for lines in found] == [True, True, False]
 
     def test_from_the_third_time_it_is_planned_once_for_every_entity_and_window(
         self, django_assert_num_queries: DjangoAssertNumQueries

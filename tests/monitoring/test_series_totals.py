@@ -6,7 +6,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from monitoring.catalog.records import Entity
 from monitoring.rollups import rollups_fill
-from monitoring.series import Latest, coverage_load, latest_load, newest_load, totals_load
+from monitoring.series import Latest, coverage_load, latest_load, means_load, newest_load, totals_load, totals_load_windows
 from monitoring.store import rollups_write, rows_write
 from tests.telemetry import FRESH_SEEDS, NAN, NOON, NOON_SECONDS, at, make_rollups, make_rows, seed_of
 
@@ -47,6 +47,32 @@ class TestTotals:
         for name in names:
             assert (means[name].mean, means[name].count) == (whole[name].mean, whole[name].count) and whole[name].count > 0
         assert np.isnan(means["requests_per_second"].high) and np.isfinite(whole["requests_per_second"].high)
+
+    def test_of_thousands_means_come_in_the_order_asked_for(self) -> None:
+        rows_write(make_rows([60, 60, 120], Entity.ACCELERATOR, ids=[1, 3, 3], power_watts=[100, 300, 500]), overwrite=True)
+        found = means_load(Entity.ACCELERATOR, [3, 2, 1], ["power_watts", "gpu_utilization_ratio"], start=at(0), end=at(HOUR))
+        np.testing.assert_allclose(found["power_watts"], [400, NAN, 100])
+        assert np.isnan(found["gpu_utilization_ratio"]).all()
+        assert means_load(Entity.ACCELERATOR, [], ["power_watts"], start=at(0), end=at(HOUR))["power_watts"].size == 0
+
+    def test_several_windows_in_one_query_are_each_the_same_as_alone(self, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+        rows_write(make_rows(range(60, 7200, 60), versions=1, requests_per_second=np.arange(119), errors_per_second=2), overwrite=True)
+        rollups_fill(now=at(2 * HOUR))
+        windows = [
+            (["requests_per_second"], at(0), at(HOUR)),
+            (["error_ratio"], at(HOUR), at(2 * HOUR)),
+            (["errors_per_second"], at(60), at(60)),
+        ]
+        alone = [totals_load(Entity.DEPLOYMENT, [1], columns, start=start, end=end) for columns, start, end in windows]
+        for _ in range(4):  # by COPY, then prepared
+            with django_assert_num_queries(2):  # the watermarks, as this is inside a transaction, and the rows
+                found = totals_load_windows(Entity.DEPLOYMENT, [1], windows)
+            for (columns, _, _), own, same in zip(windows, found, alone, strict=True):
+                assert (own[1][columns[0]].count, str(own[1][columns[0]].mean)) == (
+                    same[1][columns[0]].count,
+                    str(same[1][columns[0]].mean),
+                )
+            assert [own[1][columns[0]].count > 0 for (columns, _, _), own in zip(windows, found, strict=True)] == [True, True, False]
 
     def test_of_versions_side_by_side_the_fullest_cache_counts(self) -> None:
         rows = make_rows([60, 60, 120], versions=[1, 2, 2], kv_cache_usage_ratio=[0.2, 0.6, 0.4])
