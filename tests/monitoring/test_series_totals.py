@@ -68,10 +68,8 @@ class TestTotals:
             with django_assert_num_queries(2):  # the watermarks, as this is inside a transaction, and the rows
                 found = totals_load_windows(Entity.DEPLOYMENT, [1], windows)
             for (columns, _, _), own, same in zip(windows, found, alone, strict=True):
-                assert (own[1][columns[0]].count, str(own[1][columns[0]].mean)) == (
-                    same[1][columns[0]].count,
-                    str(same[1][columns[0]].mean),
-                )
+                told, wanted = own[1][columns[0]], same[1][columns[0]]
+                np.testing.assert_array_equal([told.count, told.mean], [wanted.count, wanted.mean])
             assert [own[1][columns[0]].count > 0 for (columns, _, _), own in zip(windows, found, strict=True)] == [True, True, False]
 
     def test_of_versions_side_by_side_the_fullest_cache_counts(self) -> None:
