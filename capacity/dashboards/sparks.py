@@ -73,8 +73,9 @@ def over_line(values: Array, ys: Sequence[float], *, limit: float | None, width:
     above = values > limit  # a gap is not
     if not above.any():
         return ""
-    stops = ((max(first - 1, 0), end) for first, end in stretches(above))
-    runs = (points(width, ys, stop) for stop in stops if np.isfinite(values[stop[0]]))
+    known = np.isfinite(values)
+    stops = ((first - 1 if first and known[first - 1] else first, end) for first, end in stretches(above))  # from where it rises
+    runs = (points(width, ys, stop) for stop in stops)
     return "".join(f'<polyline class="over" points="{run}" vector-effect="non-scaling-stroke"/>' for run in runs)
 
 

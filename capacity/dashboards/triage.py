@@ -137,19 +137,25 @@ def wasted(actor: Actor, *, page: Page) -> Wasted:
 
 
 def busy_means(ids: Sequence[int], *, start: datetime, end: datetime) -> dict[int, float]:
-    """Accelerator -> how busy it was on average, by the better counter where it has it; left out where neither was measured.
+    """Accelerator -> how busy it was on average over a window that is over; left out where that was not measured.
 
-    The window is over: only late samples change what it says, so that it is read once a minute, not for each look at Fleet.
+    Only late samples change what such a window says, so that it is read once a minute, not for each look at Fleet.
     """
     kept = BUSY_KEPT.get((start, end))
-    if connection.in_atomic_block or kept is None or time.monotonic() > kept.until or not kept.asked.issuperset(ids):
-        means = means_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end)
-        better, other = (means[name] for name in BUSY)
-        busy = dict(zip(ids, np.where(np.isfinite(better), better, other).tolist(), strict=True))
-        kept = Kept(time.monotonic() + KEPT_SECONDS, frozenset(ids), {pk: value for pk, value in busy.items() if math.isfinite(value)})
-        BUSY_KEPT.clear()
-        BUSY_KEPT[start, end] = kept
+    if kept is None or time.monotonic() > kept.until or not kept.asked.issuperset(ids):
+        kept = Kept(time.monotonic() + KEPT_SECONDS, frozenset(ids), busy_read(ids, start=start, end=end))
+        if not connection.in_atomic_block:  # what a transaction sees may be rolled back
+            BUSY_KEPT.clear()
+            BUSY_KEPT[start, end] = kept
     return {pk: kept.busy[pk] for pk in ids if pk in kept.busy}
+
+
+def busy_read(ids: Sequence[int], *, start: datetime, end: datetime) -> dict[int, float]:
+    """By the better counter where an accelerator has it."""
+    means = means_load(Entity.ACCELERATOR, ids, BUSY, start=start, end=end)
+    better, other = (means[name] for name in BUSY)
+    busy = np.where(np.isfinite(better), better, other).tolist()
+    return {pk: value for pk, value in zip(ids, busy, strict=True) if math.isfinite(value)}
 
 
 def waste(deployment: Deployment | None, members: Sequence[tuple[Card, float]]) -> Waste:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from capacity.dashboards import triage
 from capacity.dashboards.loads import load_bar, load_of, ratio_of
+from capacity.dashboards.sparks import spark
 from capacity.models import DeploymentStatus, Verdict
 from monitoring.catalog.records import Entity
 from monitoring.models import Deployment, DeploymentState, Event, EventKind, Slo
@@ -201,6 +202,14 @@ def test_gaps_are_no_load() -> None:
     assert load_of(np.array([np.nan, 0.6, np.nan])) == (0.6, 0.6)
     assert load_of(np.full(3, np.nan)) is None
     assert np.isnan(ratio_of([course(np.nan, 0.6)], "dram_active_ratio", "")[0])
+
+
+def test_what_lies_above_the_limit_is_red_also_right_after_a_gap() -> None:
+    over = '<polyline class="over" points="{}"'
+    assert 'class="over"' not in spark(np.array([1.0, 2.0, 1.0]), label="x", limit=3.0)
+    assert over.format("0.0,12.0 40.5,3.0") in spark(np.array([1.0, 2.0, 1.0]), label="x", limit=1.5, top=2.0)
+    after_a_gap = spark(np.array([1.0, np.nan, 2.0, 2.0, 1.0]), label="x", limit=1.5, top=2.0)
+    assert over.format("40.5,3.0 60.8,3.0") in after_a_gap
 
 
 def test_what_burns_says_how_long_once(client: Client) -> None:
