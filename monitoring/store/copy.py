@@ -171,7 +171,7 @@ def table_parse(raw: bytes, columns: Mapping[str, str]) -> dict[str, NDArray[Any
 
 
 def row_copied(query: str, values: Mapping[str, Any] | None = None) -> Iterator[bytes]:
-    """The one row of a query that is asked once. Not SELECT: its binary replies cost a copy of the plan, its text twice the bytes."""
+    """The one row of a query that is asked seldom. Not SELECT: its binary replies cost a copy of the plan, its text twice the bytes."""
     with connection.cursor() as cursor, connection.wrap_database_errors:
         asked = cursor.mogrify(query, values) if values else query  # COPY takes no values of its own
         with cursor.copy(f"COPY ({asked}) TO STDOUT (FORMAT BINARY)") as copy:

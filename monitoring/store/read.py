@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -75,24 +75,25 @@ class Whose:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a text needs to become a query: `cuts` and `whose` are of the text, `values` of this one asking."""
+    """What a text needs to become a query: `windows` (of each its cuts) and `whose` are of the text, `values` of this one asking."""
 
-    cuts: tuple[Cut, ...]
+    windows: tuple[tuple[Cut, ...], ...]
     whose: Whose
     values: dict[str, Any]
     often: bool
 
 
-def asked_of(ids: Sequence[int] | Ints, pieces: Sequence[Piece], versions: Sequence[int] | None = None) -> Asked:
+def asked_of(ids: Sequence[int] | Ints, windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None = None) -> Asked:
     """ids must not be empty. A page asks a dozen queries of few entities, and to plan them takes longer than to run them."""
     values: dict[str, Any] = {"id": Int4(ids[0])} if len(ids) == 1 else {"ids": array_text(ids)}
     if versions is not None:
         values["versions"] = array_text(versions)
-    for place, piece in enumerate(pieces):
+    places = count()
+    cuts = tuple(tuple(Cut(piece.level, next(places), piece.spare, bool(piece.step)) for piece in window) for window in windows)
+    for place, piece in enumerate(chain.from_iterable(windows)):
         values |= {f"start{place}": float(piece.start), f"end{place}": float(piece.end)}
         if piece.step:
             values[f"step{place}"] = timedelta(seconds=piece.step)
-    cuts = tuple(Cut(piece.level, place, piece.spare, bool(piece.step)) for place, piece in enumerate(pieces))
     return Asked(cuts, Whose(len(ids) == 1, versions is not None), values, len(ids) <= OFTEN_MOST)
 
 
@@ -238,19 +239,17 @@ def quads_fetch_windows(
     entity: Entity, ids: Sequence[int] | Ints, columns: Sequence[str], windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None
 ) -> list[Quads]:
     """Of each window its pieces; one query for all of them."""
-    pieces = [piece for window in windows for piece in window]
-    asked = asked_of(ids, pieces, versions)
-    tables = tables_fetch(quads_query(entity, tuple(columns), asked.cuts, asked.whose), asked.values, often=asked.often)
-    found = iter([quads_of(got, piece, columns, ids) for got, piece in zip(tables, pieces, strict=True)])
-    return [quads_joined(list(islice(found, len(window)))) for window in windows]
+    asked = asked_of(ids, windows, versions)
+    tables = iter(tables_fetch(quads_query(entity, tuple(columns), asked.windows, asked.whose), asked.values, often=asked.often))
+    return [quads_joined([quads_of(next(tables), piece, columns, ids) for piece in window]) for window in windows]
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
-def quads_query(entity: Entity, columns: tuple[str, ...], cuts: tuple[Cut, ...], whose: Whose) -> Query:
+def quads_query(entity: Entity, columns: tuple[str, ...], windows: tuple[tuple[Cut, ...], ...], whose: Whose) -> Query:
     """A table for each cut. What is the same in each row is not sent."""
     keys = {"time": "timestamptz"} | ({} if whose.one else {"id": "integer"}) | ({"version_id": "integer"} if versioned(entity) else {})
     tables = []
-    for cut in cuts:
+    for cut in chain.from_iterable(windows):
         sent = ("sum",) if cut.level is RAW else ADDED_PARTS if cut.added else PARTS
         kinds = keys | {f"{name}_{part}": "real" for name in columns for part in sent}
         tables.append((quads_sql(entity, columns, [cut], whose, sent), kinds))
@@ -290,10 +289,8 @@ def latency_fetch_windows(
     ids: Sequence[int] | Ints, latencies: Sequence[Latency], windows: Sequence[Sequence[Piece]], versions: Sequence[int] | None = None
 ) -> list[StoredHistograms]:
     """Of each window its pieces, of all kinds of latency asked for; as many queries as for one. Nothing may be empty."""
-    asked = asked_of(ids, [piece for window in windows for piece in window], versions)
-    cuts = iter(asked.cuts)
-    several = [tuple(islice(cuts, len(window))) for window in windows]
-    queries = tuple(latency_sql(cut, asked.whose, len(latencies) == 1) for cut in several)
+    asked = asked_of(ids, windows, versions)
+    queries = tuple(latency_sql(cuts, asked.whose, len(latencies) == 1) for cuts in asked.windows)
     kinds = {"latency": Int2(latencies[0])} if len(latencies) == 1 else {"latencies": [Int2(latency) for latency in latencies]}
     return histograms_fetch(queries, asked.values | kinds, often=asked.often)
 
@@ -316,9 +313,8 @@ def totals_fetch(
     Versions of a deployment live side by side: their sums add, their counts only up to the instants that there were.
     means_only: samples and sums; of many columns half the time is to plan what else is asked.
     """
-    asked = asked_of(ids, [piece for _, pieces in windows for piece in pieces])
-    cuts = iter(asked.cuts)
-    several = tuple((tuple(columns), tuple(islice(cuts, len(pieces)))) for columns, pieces in windows)
+    asked = asked_of(ids, [pieces for _, pieces in windows])
+    several = tuple((tuple(columns), cuts) for (columns, _), cuts in zip(windows, asked.windows, strict=True))
     query = totals_query(entity, several, asked.whose, PARTS[:2] if means_only else PARTS)
     return tables_fetch(query, asked.values, often=asked.often)
 
@@ -374,8 +370,8 @@ RAW_BIN_SECONDS = 60  # senders' grids differ below this
 
 def instants_fetch(entity: Entity, ids: Sequence[int] | Ints, column: str, pieces: Sequence[Piece], fold: str) -> dict[str, NDArray[Any]]:
     """The fold over entities at each instant of each level: `level`, `time`, `value`, added up inside the database."""
-    asked = asked_of(ids, pieces)
-    query = instants_query(entity, column, asked.cuts, asked.whose, fold)
+    asked = asked_of(ids, [pieces])
+    query = instants_query(entity, column, asked.windows[0], asked.whose, fold)
     return tables_fetch(query, asked.values, often=asked.often)[0]
 
 
