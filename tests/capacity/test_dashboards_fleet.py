@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,22 +223,22 @@ def test_what_burns_says_how_long_once(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_how_busy_a_window_was_that_is_over_is_read_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(triage.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(triage, "BUSY_KEPT", {})
+def test_how_busy_a_window_was_that_is_over_is_read_once_a_minute() -> None:
     rows_write(make_rows([60, 60], Entity.ACCELERATOR, ids=[1, 2], gpu_utilization_ratio=[0.25, 0.5]), overwrite=True)
+    window = {"start": at(0), "end": at(3600)}
 
     def asked(*ids: int) -> tuple[dict[int, float], bool]:
         with CaptureQueriesContext(connection) as seen:
-            found = triage.busy_means(list(ids), start=at(0), end=at(3600))
+            found = triage.busy_means(list(ids), **window)
         return found, len(seen) > 0
 
     try:
         assert asked(1, 2, 3) == ({1: 0.25, 2: 0.5}, True)
         assert asked(2) == ({2: 0.5}, False)
         assert asked(2, 4) == ({2: 0.5}, True)
-        clock[0] += 61
+        kept = triage.BUSY_KEPT[at(0), at(3600)]
+        triage.BUSY_KEPT[at(0), at(3600)] = replace(kept, until=kept.until - triage.KEPT_SECONDS)
         assert asked(2) == ({2: 0.5}, True)
     finally:
+        triage.BUSY_KEPT.clear()
         store_clear()
