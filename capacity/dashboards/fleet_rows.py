@@ -1,4 +1,4 @@
-"""The rows of Fleet's table, every word of them ready: conditions in a template cost fifty rows more than all reads together."""
+"""The rows of Fleet's table, every word of them ready: a template takes longer over the same conditions, fifty times on a page."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from capacity.analysis.words import percent_number, percent_words
 from capacity.dashboards.hardware import short_model
 from capacity.dashboards.loads import LOAD_COLUMNS, Load, load_bar, loads_of
 from capacity.dashboards.pages import Page
-from capacity.dashboards.sparks import headroom_bar, spark
+from capacity.dashboards.sparks import spark
 from capacity.dashboards.tags import since, status
 from capacity.dashboards.words import DASH, figure, figure_html
 from capacity.models import DeploymentStatus, Verdict
@@ -111,9 +111,9 @@ def latency_courses(deployments: Sequence[Deployment], *, page: Page) -> dict[in
     """The promised percentile over the range; one read for each of the four kinds of latency."""
     asked: dict[Latency, dict[int, float]] = defaultdict(dict)
     for row in deployments:
-        status = getattr(row, "status", None)
-        if status is not None and status.latency and status.percentile and not status.latency_is_mean:
-            asked[Latency(status.latency)][row.pk] = status.percentile
+        state = getattr(row, "status", None)
+        if state is not None and state.latency and state.percentile and not state.latency_is_mean:
+            asked[Latency(state.latency)][row.pk] = state.percentile
     courses: dict[int, npt.NDArray[np.float64]] = {}
     for latency in Latency:
         loaded = latency_quantiles_many(asked[latency], latency, start=page.range.start, end=page.range.end, points=SPARK_POINTS)
@@ -174,13 +174,14 @@ def headroom_told(state: DeploymentStatus | None, load: Load | None, *, tone: st
     """The bar, its title, and what stands beside it."""
     ratio = state.limit_ratio if state is not None else None
     if state is None or ratio is None:
-        return load_bar(load, None) if state is not None else headroom_bar(None, None), "not seen", NOT_SEEN
-    bar = load_bar(load, ratio, tone="crit" if ratio >= FULL and state.verdict == Verdict.BREAKS else "warn" if ratio >= NEAR else "")
+        return load_bar(load, None), "not seen", NOT_SEEN
+    broken = tone == "crit"
+    bar = load_bar(load, ratio, tone="crit" if ratio >= FULL and broken else "warn" if ratio >= NEAR else "")
     if ratio < FULL:
         free = f"{percent_words(max(1 - ratio, 0.0))} free"
         return bar, free, free
     full = f"{LIMIT_WORDS.get(state.limit_name, 'Limit')} full"
-    return bar, full, format_html('<b class="{}">{}</b>', "crit" if tone == "crit" else "", full)
+    return bar, full, format_html('<b class="{}">{}</b>', "crit" if broken else "", full)
 
 
 def busy_told(state: DeploymentStatus | None, hardware: str) -> SafeString | str:
